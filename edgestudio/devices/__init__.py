@@ -1,0 +1,1 @@
+"""Boards as seen from the desk: discovery, pairing, session, profiles and deployment."""

@@ -1,0 +1,1 @@
+"""What a model is: its graph without weights, the formats it comes in, its analysis and its lineage."""

@@ -1,0 +1,216 @@
+"""A model's structure without its weights: the one shape that every format is read into.
+
+Tensors and nodes are kept in flat lists and refer to each other by index, so that a graph of 50,000
+nodes is read, saved and loaded in well under a second. `save` and `load` move a model between the
+worker that reads files and the window, as columns of JSON: data only, nothing in it can execute.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Dimension = int | str | None
+"""A size, the name of a symbolic dimension, or None where the file does not say."""
+
+TensorKind = Literal["input", "output", "constant", "activation"]
+Attribute = Any
+"""JSON-able: bool, int, float, str, a list of these, or a dict describing a tensor or subgraph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How integers stand for reals, real = scale * (q - zero_point); lists are per channel along `axis`."""
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+    dtype: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One value of the graph. `dtype` is numpy's name ("float32", "int8", "string"), "" when unknown."""
+
+    name: str
+    dtype: str = ""
+    shape: tuple[Dimension, ...] | None = None
+    kind: TensorKind = "activation"
+    size_bytes: int | None = None
+    quantization: Quantization | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operator. `inputs` and `outputs` index `Graph.tensors`; -1 stands for an omitted optional input.
+
+    `scope` is the slash-separated path of modules it came from, "" when the file does not say.
+    `subgraphs` index `Model.graphs` (bodies of If, Loop, functions). `macs` counts multiply-accumulates.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    domain: str = ""
+    scope: str = ""
+    subgraphs: tuple[int, ...] = ()
+    macs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Nodes in execution order with the tensors between them; `inputs` and `outputs` index `tensors`."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def producers(self) -> dict[int, int]:
+        """Tensor index to the index of the node that writes it."""
+        return {tensor: index for index, node in enumerate(self.nodes) for tensor in node.outputs if tensor >= 0}
+
+    def consumers(self) -> dict[int, list[int]]:
+        """Tensor index to the indices of the nodes that read it, in execution order."""
+        readers: dict[int, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            for tensor in node.inputs:
+                if tensor >= 0:
+                    readers.setdefault(tensor, []).append(index)
+        return readers
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A file as it was read. `graphs[0]` is the main graph; formats that hold only weights have none.
+
+    `format` is a stable word: onnx, tflite, coreml, keras, savedmodel, graphdef, torchscript, torch-export,
+    safetensors, state-dict, openvino, tensorrt. Unknown facts are None, never a guess.
+    """
+
+    format: str
+    format_version: str | None
+    producer: str | None
+    opsets: Mapping[str, int]
+    graphs: tuple[Graph, ...]
+    size_bytes: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    weights: tuple[Tensor, ...] = ()
+    """Weights of a file that holds no graph (safetensors, state dict)."""
+
+    @property
+    def main(self) -> Graph:
+        """The main graph; an empty one for a file that holds only weights."""
+        return self.graphs[0] if self.graphs else Graph("", (), (), (), ())
+
+
+_SCHEMA = 1
+
+
+def save(model: Model, path: Path) -> None:
+    """Write `model` as columns of JSON."""
+    document = {
+        "schema": _SCHEMA,
+        "format": model.format,
+        "format_version": model.format_version,
+        "producer": model.producer,
+        "opsets": dict(model.opsets),
+        "size_bytes": model.size_bytes,
+        "metadata": dict(model.metadata),
+        "warnings": list(model.warnings),
+        "weights": _tensor_columns(model.weights),
+        "graphs": [_graph_columns(graph) for graph in model.graphs],
+    }
+    path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+
+
+def load(path: Path) -> Model:
+    """Read what `save` wrote; raises ValueError on anything else."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+        raise ValueError(f"{path.name} is not a graph saved by this version")
+    return Model(
+        format=document["format"],
+        format_version=document["format_version"],
+        producer=document["producer"],
+        opsets=document["opsets"],
+        graphs=tuple(_graph(columns) for columns in document["graphs"]),
+        size_bytes=document["size_bytes"],
+        metadata=document["metadata"],
+        warnings=tuple(document["warnings"]),
+        weights=_tensors(document["weights"]),
+    )
+
+
+def _tensor_columns(tensors: tuple[Tensor, ...]) -> dict[str, Any]:
+    return {
+        "name": [t.name for t in tensors],
+        "dtype": [t.dtype for t in tensors],
+        "shape": [t.shape for t in tensors],
+        "kind": [t.kind for t in tensors],
+        "size_bytes": [t.size_bytes for t in tensors],
+        "quantization": {
+            str(i): [t.quantization.scale, t.quantization.zero_point, t.quantization.axis, t.quantization.dtype]
+            for i, t in enumerate(tensors)
+            if t.quantization is not None
+        },
+    }
+
+
+def _tensors(columns: dict[str, Any]) -> tuple[Tensor, ...]:
+    quantized = {
+        int(i): Quantization(tuple(q[0]), tuple(q[1]), q[2], q[3]) for i, q in columns["quantization"].items()
+    }
+    rows = zip(
+        columns["name"], columns["dtype"], columns["shape"], columns["kind"], columns["size_bytes"], strict=True
+    )
+    return tuple(
+        Tensor(name, dtype, None if shape is None else tuple(shape), kind, size, quantized.get(i))
+        for i, (name, dtype, shape, kind, size) in enumerate(rows)
+    )
+
+
+def _graph_columns(graph: Graph) -> dict[str, Any]:
+    nodes = graph.nodes
+    return {
+        "name": graph.name,
+        "inputs": graph.inputs,
+        "outputs": graph.outputs,
+        "tensors": _tensor_columns(graph.tensors),
+        "nodes": {
+            "name": [n.name for n in nodes],
+            "op": [n.op for n in nodes],
+            "inputs": [n.inputs for n in nodes],
+            "outputs": [n.outputs for n in nodes],
+            "attributes": [dict(n.attributes) for n in nodes],
+            "domain": [n.domain for n in nodes],
+            "scope": [n.scope for n in nodes],
+            "subgraphs": [n.subgraphs for n in nodes],
+            "macs": [n.macs for n in nodes],
+        },
+    }
+
+
+def _graph(columns: dict[str, Any]) -> Graph:
+    nodes = columns["nodes"]
+    rows = zip(
+        nodes["name"], nodes["op"], nodes["inputs"], nodes["outputs"], nodes["attributes"],
+        nodes["domain"], nodes["scope"], nodes["subgraphs"], nodes["macs"], strict=True,
+    )  # fmt: skip
+    return Graph(
+        name=columns["name"],
+        nodes=tuple(
+            Node(name, op, tuple(ins), tuple(outs), attributes, domain, scope, tuple(subgraphs), macs)
+            for name, op, ins, outs, attributes, domain, scope, subgraphs, macs in rows
+        ),
+        tensors=_tensors(columns["tensors"]),
+        inputs=tuple(columns["inputs"]),
+        outputs=tuple(columns["outputs"]),
+    )

@@ -1,0 +1,1 @@
+"""What boards report: series, drift, alerts, history and export."""

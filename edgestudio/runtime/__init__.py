@@ -1,0 +1,1 @@
+"""Running a model: backends, the pipeline around it, the benchmark, and the scan of hostile files."""

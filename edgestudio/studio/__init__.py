@@ -1,0 +1,1 @@
+"""The application without a window: composition root, jobs, stores and commands."""

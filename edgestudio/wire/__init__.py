@@ -1,0 +1,1 @@
+"""What board and studio both speak: messages, release manifest, identity and trust."""
