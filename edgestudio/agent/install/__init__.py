@@ -1,0 +1,1 @@
+"""How a release becomes the running model, or does not, and why."""

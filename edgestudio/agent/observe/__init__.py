@@ -1,0 +1,1 @@
+"""What the board notices and keeps: sensors, telemetry windows, the durable spool."""
