@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs all that must hold: first everything but the window, as on a machine without Qt; then the window.
+set -u
+cd "$(dirname "$0")/.."
+python=.venv/bin/python
+status=0
+"$python" -m pytest --without-qt -p no:pytest-qt -n 2 --dist loadfile \
+    --ignore=tests/ui --ignore=tests/journeys "$@" tests || status=1
+"$python" -m pytest "$@" tests/ui tests/journeys || status=1
+exit "$status"
