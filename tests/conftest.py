@@ -1,4 +1,4 @@
-"""What every test stands on: own state folders, loopback only, nothing left running, real models by reference."""
+"""What every test stands on: own state, loopback only, nothing left running, real models by reference."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class _QtIsAbsent(importlib.abc.MetaPathFinder):
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    parser.addoption(
-        "--without-qt", action="store_true", help="run as on a machine where Qt is not installed"
-    )
+    parser.addoption("--without-qt", action="store_true", help="run as on a machine that has no Qt")
     if not pluginmanager.hasplugin("pytest-qt"):
         # The settings of pytest-qt stay in pyproject.toml; without the plugin somebody else must know them.
         parser.addini("qt_default_raising", "known to pytest-qt", default="true")
