@@ -1,8 +1,8 @@
 """Reads protocol-buffer wire format without a schema: bounds-checked, zero-copy, with no generated code.
 
 A reader of untrusted files cannot rely on a library that allocates what a length field asks for. Here a
-length is compared with what is left before anything is touched, a payload stays a slice of the caller's buffer
-(bytes or a memory map), and nothing recurses: the caller decides which payload is a message.
+length is compared with what is left before anything is touched, a payload stays a slice of the caller's
+buffer (bytes or a memory map), and nothing recurses: the caller decides which payload is a message.
 Wire format: https://protobuf.dev/programming-guides/encoding/
 """
 
