@@ -18,9 +18,11 @@ MOST_FUNCTION_LINES = 60
 
 
 def _run(*command: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
+    _succeeds(sys.executable, "-m", *command)
+
+
+def _succeeds(*command: str) -> None:
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
 
 

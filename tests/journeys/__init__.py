@@ -1,0 +1,1 @@
+"""The main job through the real window, driven with a real pointer and real keys."""
