@@ -41,6 +41,8 @@ class Tensor:
     kind: TensorKind = "activation"
     size_bytes: int | None = None
     quantization: Quantization | None = None
+    values: tuple[Any, ...] | None = None
+    """The elements, flat, of a small constant (at most 64 numbers) whose bytes are in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,9 @@ class Graph:
 
     def producers(self) -> dict[int, int]:
         """Tensor index to the index of the node that writes it."""
-        return {tensor: index for index, node in enumerate(self.nodes) for tensor in node.outputs if tensor >= 0}
+        return {
+            tensor: index for index, node in enumerate(self.nodes) for tensor in node.outputs if tensor >= 0
+        }
 
     def consumers(self) -> dict[int, list[int]]:
         """Tensor index to the indices of the nodes that read it, in execution order."""
@@ -157,10 +161,16 @@ def _tensor_columns(tensors: tuple[Tensor, ...]) -> dict[str, Any]:
         "kind": [t.kind for t in tensors],
         "size_bytes": [t.size_bytes for t in tensors],
         "quantization": {
-            str(i): [t.quantization.scale, t.quantization.zero_point, t.quantization.axis, t.quantization.dtype]
+            str(i): [
+                t.quantization.scale,
+                t.quantization.zero_point,
+                t.quantization.axis,
+                t.quantization.dtype,
+            ]
             for i, t in enumerate(tensors)
             if t.quantization is not None
         },
+        "values": {str(i): t.values for i, t in enumerate(tensors) if t.values is not None},
     }
 
 
@@ -168,11 +178,19 @@ def _tensors(columns: dict[str, Any]) -> tuple[Tensor, ...]:
     quantized = {
         int(i): Quantization(tuple(q[0]), tuple(q[1]), q[2], q[3]) for i, q in columns["quantization"].items()
     }
+    values = {int(i): tuple(flat) for i, flat in columns["values"].items()}
     rows = zip(
-        columns["name"], columns["dtype"], columns["shape"], columns["kind"], columns["size_bytes"], strict=True
+        columns["name"],
+        columns["dtype"],
+        columns["shape"],
+        columns["kind"],
+        columns["size_bytes"],
+        strict=True,
     )
     return tuple(
-        Tensor(name, dtype, None if shape is None else tuple(shape), kind, size, quantized.get(i))
+        Tensor(
+            name, dtype, None if shape is None else tuple(shape), kind, size, quantized.get(i), values.get(i)
+        )
         for i, (name, dtype, shape, kind, size) in enumerate(rows)
     )
 

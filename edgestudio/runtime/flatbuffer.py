@@ -70,7 +70,7 @@ class Table:
         self.file = file
         self.position = position
         self._vtable = position - file.unpack(_INT32, position)
-        self._vtable_size = file.unpack(_UINT16, self._vtable)
+        self._vtable_size: int = file.unpack(_UINT16, self._vtable)
         if self._vtable_size < 4 or self._vtable + self._vtable_size > file.size:
             raise FlatBufferError(f"the table at offset {position} has a broken field list")
 

@@ -1,0 +1,240 @@
+"""Tells which format a file or folder is in, from its content; a suffix that says otherwise is a warning."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgestudio.model import foreign
+from edgestudio.model.content import Buffer, head, opened, refuse_os_error
+from edgestudio.runtime.protobuf import BYTES, VARINT, WireError, walk
+from edgestudio.wire.errors import ModelError
+
+TITLES = {
+    "onnx": "ONNX", "tflite": "TensorFlow Lite", "coreml": "Core ML", "keras": "Keras",
+    "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef", "torchscript": "TorchScript", "torch-export": "torch.export",
+    "safetensors": "safetensors", "state-dict": "PyTorch state dict", "openvino": "OpenVINO IR",
+    "tensorrt": "TensorRT engine",
+}  # fmt: skip
+_SUFFIXES = {
+    ".onnx": "onnx", ".tflite": "tflite", ".mlmodel": "coreml", ".mlpackage": "coreml", ".keras": "keras",
+    ".h5": "keras", ".pt2": "torch-export", ".safetensors": "safetensors", ".engine": "tensorrt",
+    ".plan": "tensorrt",
+}  # fmt: skip
+_MODEL_SUFFIXES = {*_SUFFIXES, ".pb", ".pt", ".pth", ".ptl", ".jit", ".xml", ".hdf5"}
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A model found at `path`; `file` is what to read its structure from (inside of a folder, or `path`)."""
+
+    format: str
+    path: Path
+    file: Path
+    warnings: tuple[str, ...] = ()
+
+
+def detect(path: Path) -> Recognised:
+    """The format of the model at `path`; raises ModelError saying what the content is instead."""
+    try:
+        if path.is_dir():
+            return _folder(path)
+        if not path.exists():
+            raise FileNotFoundError(path)
+        found = _file(path)
+    except OSError as error:
+        raise refuse_os_error(path, error) from error
+    promised = _SUFFIXES.get(path.suffix.lower())
+    if promised is None or promised == found:
+        return Recognised(found, path, path)
+    warning = f"The name ends in {path.suffix}, but the content is {TITLES[found]}."
+    return Recognised(found, path, path, (warning,))
+
+
+def _folder(path: Path) -> Recognised:
+    if (path / "saved_model.pb").is_file():
+        return Recognised("savedmodel", path, path / "saved_model.pb")
+    if (path / "saved_model.pbtxt").is_file():
+        raise ModelError(
+            f"{path.name} is a SavedModel in text form.",
+            hint="Save it again in the binary form (saved_model.pb).",
+            code="unsupported-format",
+        )
+    if (path / "Manifest.json").is_file():
+        return Recognised("coreml", path, _package_model(path))
+    inside = sorted(item for item in path.iterdir() if item.suffix.lower() in _MODEL_SUFFIXES)
+    if len(inside) == 1 and inside[0].is_file():
+        found = detect(inside[0])
+        return Recognised(found.format, found.path, found.file, found.warnings)
+    names = ", ".join(item.name for item in inside[:5])
+    raise ModelError(
+        f"The folder {path.name} holds several models: {names}."
+        if inside
+        else f"The folder {path.name} holds no model: neither a SavedModel nor a Core ML package.",
+        hint="Choose one model file."
+        if inside
+        else "Choose a model file, a SavedModel folder or an .mlpackage.",
+        code="not-a-model",
+    )
+
+
+def _package_model(path: Path) -> Path:
+    """The model file that a Core ML package's manifest names; raises ModelError."""
+    broken = "is not a usable Core ML package"
+    hint = "Copy the whole .mlpackage folder again."
+    try:
+        manifest = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
+        entries = manifest["itemInfoEntries"]
+        relative = str(entries[manifest["rootModelIdentifier"]]["path"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path.name} {broken}: its Manifest.json is damaged.", hint=hint) from error
+    root = (path / "Data").resolve()
+    file = (root / relative).resolve()
+    if not file.is_relative_to(root):
+        raise ModelError(
+            f"{path.name} {broken}: its manifest points outside of the package ({relative}).",
+            hint="Do not use this file: it may be hostile.",
+            code="hostile-model",
+        )
+    if not file.is_file():
+        raise ModelError(f"{path.name} {broken}: {relative} is missing.", hint=hint)
+    return file
+
+
+def _file(path: Path) -> str:
+    start = head(path)
+    for magic, offset, name in (
+        (b"TFL3", 4, "tflite"), (_HDF5, 0, "keras"), (b"ptrt", 0, "tensorrt"), (b"ftrt", 0, "tensorrt"),
+    ):  # fmt: skip
+        if start[offset : offset + len(magic)] == magic:
+            return name
+    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        return _zip(path)
+    size = path.stat().st_size
+    if len(start) > 9 and start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= size - 8:
+        return "safetensors"
+    if re.search(
+        rb"^\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE[^>]*>\s*)?<net[\s>]",
+        start[3:] if start[:3] == b"\xef\xbb\xbf" else start,
+        re.DOTALL,
+    ):
+        return "openvino"
+    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "state-dict"
+    if foreign.name_foreign(start) is not None:
+        raise foreign.refuse(path.name, start)
+    with opened(path) as buffer:
+        found = _protobuf(buffer, path.name)
+    if found is None:
+        raise foreign.refuse(path.name, start)
+    return found
+
+
+def _zip(path: Path) -> str:
+    """The kind of model in a zip archive, by the names in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"{path.name} is a damaged zip archive: {error}.",
+            hint="It is probably cut short: fetch it again and compare its size with the source.",
+            code="damaged-model",
+        ) from error
+    plain = set(names)
+    tails = {name.split("/", 1)[-1] for name in names}
+    if "config.json" in plain and ("metadata.json" in plain or "model.weights.h5" in plain):
+        return "keras"
+    if "serialized_exported_program.json" in tails or any(
+        re.fullmatch(r"models/[^/]+\.json", tail) for tail in tails | plain
+    ):
+        return "torch-export"
+    if "constants.pkl" in tails or any(tail.startswith("code/") for tail in tails):
+        return "torchscript"
+    if "data.pkl" in tails:
+        return "state-dict"
+    shown = ", ".join(names[:4]) or "nothing"
+    hint = "Unpack it first, then open the model inside."
+    if names and all(name.endswith(".npy") for name in names):
+        hint = "NumPy arrays are data: add them where a data set is asked for, and choose the model here."
+    raise ModelError(
+        f"{path.name} is a zip archive that holds no model known here (it holds {shown}).",
+        hint=hint,
+        code="not-a-model",
+    )
+
+
+_ONNX_WIRES = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), BYTES)
+_GRAPHDEF_WIRES = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES, 5: BYTES}
+
+
+def _protobuf(buffer: Buffer, name: str) -> str | None:
+    """Which protocol buffer this is, by its outermost fields; None for none, ModelError for one cut short."""
+    seen: dict[int, int] = {}
+    spans: dict[int, tuple[int, int]] = {}
+    cut = ""
+    fields = walk(buffer, 0, len(buffer))
+    try:
+        for number, wire, a, b in fields:
+            if seen.setdefault(number, wire) != wire:
+                return None
+            spans.setdefault(number, (a, b))
+            if len(seen) > 64:
+                return None
+    except WireError as error:
+        cut = str(error)
+    found = _protobuf_kind(buffer, seen, spans, cut_short=bool(cut))
+    if found is not None and cut:
+        raise ModelError(
+            f"{name} looks like {TITLES[found]} but is cut short or damaged: {cut}.",
+            hint="Fetch it again and compare its size with the source.",
+            code="damaged-model",
+        )
+    return found
+
+
+def _protobuf_kind(
+    buffer: Buffer, seen: dict[int, int], spans: dict[int, tuple[int, int]], *, cut_short: bool
+) -> str | None:
+    def fits(table: dict[int, int]) -> bool:
+        return bool(seen) and all(table.get(number) == wire for number, wire in seen.items())
+
+    version = spans[1][0] if seen.get(1) == VARINT else 0
+    if seen.get(1) == VARINT and seen.get(2) == BYTES and any(200 <= number < 3000 for number in seen):
+        return "coreml"
+    if fits({1: VARINT, 2: BYTES}) and version == 1 and 2 in seen and _parses(buffer, *spans[2]):
+        return "savedmodel"
+    if fits(_ONNX_WIRES) and (
+        7 in seen or 8 in seen or (cut_short and 2 in seen and _is_text(buffer, spans[2]))
+    ):
+        return "onnx"
+    if fits(_GRAPHDEF_WIRES) and 1 in seen and _is_node_def(buffer, *spans[1]):
+        return "graphdef"
+    return None
+
+
+def _is_text(buffer: Buffer, span: tuple[int, int]) -> bool:
+    return bytes(buffer[span[0] : min(span[1], span[0] + 200)]).isascii()
+
+
+def _parses(buffer: Buffer, start: int, end: int) -> bool:
+    try:
+        return all(number < 1 << 20 for number, *_ in walk(buffer, start, end))
+    except WireError:
+        return False
+
+
+def _is_node_def(buffer: Buffer, start: int, end: int) -> bool:
+    """True for NodeDef: a name, then an operator such as Placeholder."""
+    try:
+        fields = {number: (wire, a, b) for number, wire, a, b in walk(buffer, start, end)}
+    except WireError:
+        return False
+    wire, a, b = fields.get(2, (VARINT, 0, 0))
+    return (
+        1 in fields and wire == BYTES and re.fullmatch(rb"[A-Za-z_>][\w>.]*", bytes(buffer[a:b])) is not None
+    )
