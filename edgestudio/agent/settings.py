@@ -1,4 +1,4 @@
-"""What an agent is told when it starts: where it keeps things, what it is called, where it listens, what it simulates."""
+"""What an agent is told when it starts: its data, its name, where it listens, what it simulates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file operations of the board: every change on disk goes through this interface, so that tests can cut the power between any two."""
+"""The file operations of the board: one interface, so that tests can cut the power between any two."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ COPY_BYTES = 1 << 20
 
 
 class FileOps(Protocol):
-    """What the store may do to a disk. Nothing here is durable before `fsync` (contents) and `fsync_dir` (names).
+    """What the store may do to a disk; durable only after `fsync` (contents) and `fsync_dir` (names).
 
     Hard and symbolic links do not exist in this interface, and no operation follows one.
     """
 
     def mkdir(self, path: Path) -> None:
-        """Make the directory `path` with mode 0700; parents must exist; one that is there already is left alone."""
+        """Make the directory `path` with mode 0700 in an existing one; one that is there already stays."""
 
     def write_new(self, path: Path, data: bytes) -> None:
         """Create `path`, which must not exist, with `data` and mode 0600."""
@@ -31,7 +31,7 @@ class FileOps(Protocol):
         """Write `data` at `offset` bytes of the existing file `path`."""
 
     def preallocate(self, path: Path, size_bytes: int) -> None:
-        """Create `path` with `size_bytes` bytes of reserved space; DeviceError `no-space` when the disk cannot."""
+        """Create `path` with `size_bytes` reserved bytes; DeviceError `no-space` when the disk cannot."""
 
     def copy_new(self, source: Path, target: Path) -> None:
         """Create `target`, which must not exist, with the contents of `source`."""
@@ -40,7 +40,7 @@ class FileOps(Protocol):
         """Make the contents of the file `path` durable."""
 
     def replace(self, source: Path, target: Path) -> None:
-        """Give the file or directory `source` the name `target`, atomically, in place of a file that had it."""
+        """Give the file or directory `source` the name `target`, atomically, replacing a file of that name."""
 
     def fsync_dir(self, path: Path) -> None:
         """Make the names in the directory `path` durable."""
@@ -223,7 +223,7 @@ class DiskOps:
 
 
 def write_atomically(ops: FileOps, path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that after a power cut the file is the old one or the new one, whole, never neither."""
+    """Put `data` at `path` so that after a power cut the file is the whole old or the whole new one."""
     part = path.with_name(path.name + ".part")
     ops.remove(part)
     ops.write_new(part, data)

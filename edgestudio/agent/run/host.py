@@ -1,0 +1,348 @@
+"""The agent's side of a model host: starts the child, asks it, kills it at the deadline, says how it died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import edgestudio
+from edgestudio.agent.run.channel import Arena, Array, FrameReader, frame
+from edgestudio.wire.errors import DeviceError, EdgeStudioError
+
+READY_S = 30.0
+LOAD_S = 120.0
+RUN_S = 10.0
+CLOSE_S = 1.0
+_PACKAGE_PARENT = Path(edgestudio.__file__).resolve().parent.parent
+
+
+class HostDiedError(DeviceError):
+    """The model's process ended or was killed; `how` is a short word for telemetry."""
+
+    code = "model-died"
+
+    def __init__(self, message: str, *, how: str, details: str = "") -> None:
+        super().__init__(message, hint="The agent restarts the model by itself.", details=details)
+        self.how = how
+
+
+class ModelFailedError(DeviceError):
+    """The model's process answered that it could not do what was asked, and lives."""
+
+    code = "model-error"
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """What a host opens: paths in a read-only slot, and how much it may use."""
+
+    model: Path
+    pipeline: Path | None = None
+    source: Path | None = None
+    backend: str | None = None
+    threads: int = 1
+    memory_bytes: int = 0
+
+
+@dataclass
+class Loaded:
+    """What the child said about the model that it opened."""
+
+    load_ms: float = 0.0
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    placement: dict[str, Any] = field(default_factory=dict)
+    samples: int = 0
+
+
+class ModelHost:
+    """One child process. Requests queue on a lock: a model runs one inference at a time.
+
+    `on_death` is called once, with the reason, when the child ends without being asked to.
+    """
+
+    def __init__(self, spec: HostSpec, on_death: Callable[[ModelHost, HostDiedError], None]) -> None:
+        self.spec = spec
+        self.loaded = Loaded()
+        self.slowdown = 1.0
+        self.death: HostDiedError | None = None
+        self._on_death = on_death
+        self._closing = False
+        self._turn = asyncio.Lock()
+        self._answer: asyncio.Future[dict[str, Any]] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._stats: psutil.Process | None = None
+        self._transport: asyncio.Transport | None = None
+        self._arenas: tuple[Arena, Arena] | None = None
+        self._tail: deque[str] = deque(maxlen=30)
+        self._watchers: list[asyncio.Task[None]] = []
+        self._killed_because = ""
+        self._request_id = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the child can be asked."""
+        return self.death is None and not self._closing and self._transport is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the child and wait until it is confined and listening; HostDiedError when it does not come up."""
+        ours, theirs = socket.socketpair()
+        inbox, outbox = Arena.create(), Arena.create()
+        self._arenas = (inbox, outbox)
+        handles = (theirs.fileno(), inbox.handle, outbox.handle)
+        ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answer = ready
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "edgestudio.agent.run.worker",
+                "--link", str(handles[0]), "--inbox", str(handles[1]), "--outbox", str(handles[2]),
+                "--memory-bytes", str(self.spec.memory_bytes), "--parent", str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE, pass_fds=handles, start_new_session=True,
+                cwd="/", env=_environment(),
+            )  # fmt: skip
+        finally:
+            theirs.close()
+        with contextlib.suppress(psutil.Error):
+            self._stats = psutil.Process(self._process.pid)
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: _Link(self._received), sock=ours)
+        self._transport = transport
+        self._watchers = [
+            loop.create_task(self._read_tail(), name="host-stderr"),
+            loop.create_task(self._wait(), name="host-wait"),
+        ]
+        await self._await_answer(ready, READY_S)
+
+    async def load(self, deadline_s: float = LOAD_S) -> Loaded:
+        """Open the model in the child; ModelFailedError when it cannot be opened."""
+        spec = self.spec
+        answer = await self._ask(
+            {
+                "do": "load", "model": str(spec.model), "backend": spec.backend, "threads": spec.threads,
+                "pipeline": str(spec.pipeline) if spec.pipeline else None,
+                "source": str(spec.source) if spec.source else None,
+            },
+            deadline_s,
+        )  # fmt: skip
+        names = ("load_ms", "inputs", "outputs", "placement", "samples")
+        self.loaded = Loaded(**{name: answer[name] for name in names})
+        return self.loaded
+
+    async def scan(self, path: Path, deadline_s: float) -> None:
+        """Look for hostility in the file `path`; raises what the scan says."""
+        await self._ask({"do": "scan", "path": str(path)}, deadline_s)
+
+    async def run(self, feeds: Mapping[str, Array], deadline_s: float = RUN_S) -> dict[str, Any]:
+        """The bare model: {"outputs": {name: array}, "infer_ms"}."""
+        return await self._ask({"do": "run"}, deadline_s, feeds)
+
+    async def item(self, item: Array, deadline_s: float = RUN_S) -> dict[str, Any]:
+        """A raw item through the pipeline: outputs, index, label, confidence, margin, stages_ms, finite, mark."""
+        return await self._ask({"do": "item"}, deadline_s, {"input": item})
+
+    async def sample(self, index: int, deadline_s: float = RUN_S) -> dict[str, Any]:
+        """Sample `index` of the release's own source through the pipeline; as `item`, without outputs."""
+        return await self._ask({"do": "sample", "index": index}, deadline_s)
+
+    def rss_bytes(self) -> int | None:
+        """Resident memory of the child, None when it is gone."""
+        try:
+            return int(self._stats.memory_info().rss) if self._stats else None
+        except psutil.Error:
+            return None
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the child has used so far; 0 when it is gone."""
+        try:
+            times = self._stats.cpu_times() if self._stats else None
+        except psutil.Error:
+            return 0.0
+        return float(times.user + times.system) if times else 0.0
+
+    def kill(self, because: str) -> None:
+        """SIGKILL to the child and all that it started."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._killed_because = self._killed_because or because
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """Let the request in flight finish, then end the child; returns when it is gone."""
+        async with self._turn:
+            self._closing = True
+        if self._transport is not None:
+            self._transport.close()
+        if self._process is not None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._watchers[1]), CLOSE_S)
+            self.kill("closed")
+            await asyncio.gather(*self._watchers, return_exceptions=True)
+        for arena in self._arenas or ():
+            arena.close()
+        self._arenas = None
+
+    # ------------------------------------------------------------------ asking
+
+    async def _ask(
+        self, request: dict[str, Any], deadline_s: float, feeds: Mapping[str, Array] | None = None
+    ) -> dict[str, Any]:
+        async with self._turn:
+            if self.death is not None:
+                raise self.death
+            if self._transport is None or self._arenas is None or self._closing:
+                raise HostDiedError("The model's process has been closed.", how="closed")
+            self._request_id += 1
+            request["id"] = self._request_id
+            request["slow"] = self.slowdown
+            request["cpu_s"] = (deadline_s + 5.0) * max(1, self.spec.threads) * 2
+            if feeds is not None:
+                request["tensors"] = self._arenas[0].write(feeds)
+            future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            self._answer = future
+            self._transport.write(frame(request))
+            answer = await self._await_answer(future, deadline_s)
+            if answer.get("id") != self._request_id:
+                self.kill("it broke the protocol")
+                raise await self._death_of(self._killed_because)
+            return self._unpack(answer)
+
+    def _unpack(self, answer: dict[str, Any]) -> dict[str, Any]:
+        if "error" in answer:
+            error = answer["error"]
+            raise ModelFailedError(str(error["message"]), hint=str(error["hint"]), code=str(error["code"]))
+        if "tensors" in answer:
+            assert self._arenas is not None
+            answer["outputs"] = self._arenas[1].read(answer.pop("tensors"), copy=True)
+        return answer
+
+    async def _await_answer(
+        self, future: asyncio.Future[dict[str, Any]], deadline_s: float
+    ) -> dict[str, Any]:
+        because = f"it did not answer within {deadline_s:g} s"
+        alarm = asyncio.get_running_loop().call_later(deadline_s, self.kill, because)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # The answer to a request that nobody waits for would be taken for the next one's.
+            self.kill("its request was cancelled")
+            raise
+        finally:
+            alarm.cancel()
+            self._answer = None
+
+    async def _death_of(self, because: str) -> HostDiedError:
+        await asyncio.gather(self._watchers[1], return_exceptions=True)
+        return self.death or HostDiedError(f"The model's process ended: {because}.", how="killed")
+
+    def _received(self, messages: list[dict[str, Any]] | None) -> None:
+        """Messages of the child; None when it sent what no honest child sends."""
+        if messages is None:
+            self.kill("it broke the protocol")
+            return
+        for message in messages:
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_result(message)
+
+    # ------------------------------------------------------------------ watching
+
+    async def _read_tail(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        with contextlib.suppress(ValueError):  # a line without end; the tail is only a courtesy
+            async for line in self._process.stderr:
+                self._tail.append(line.decode(errors="replace").rstrip()[:300])
+
+    async def _wait(self) -> None:
+        assert self._process is not None
+        code = await self._process.wait()
+        if self._transport is not None:
+            self._transport.close()
+        if self._closing:
+            return
+        how, message = _cause(code, self._killed_because)
+        self.death = HostDiedError(message, how=how, details="\n".join(self._tail))
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(self.death)
+        self._on_death(self, self.death)
+
+
+class _Link(asyncio.Protocol):
+    """Receives the child's frames."""
+
+    def __init__(self, deliver: Callable[[list[dict[str, Any]] | None], None]) -> None:
+        self._frames = FrameReader()
+        self._deliver = deliver
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._frames.feed(data)
+        except (ValueError, RecursionError):
+            self._deliver(None)
+            return
+        self._deliver(messages)
+
+
+async def scan_in_child(path: Path, *, deadline_s: float = 60.0, memory_bytes: int = 2 << 30) -> None:
+    """Scan the model file `path` in a confined child of its own; EdgeStudioError when it must not be opened."""
+    host = ModelHost(HostSpec(model=path, memory_bytes=memory_bytes), lambda *_: None)
+    try:
+        await host.start()
+        await host.scan(path, deadline_s)
+    except HostDiedError as death:
+        raise ModelFailedError(
+            f"Looking at the model file ended the process that did it: {death.message}",
+            hint="The file is damaged or hostile; export the model again.",
+            code="hostile-model",
+        ) from death
+    finally:
+        with contextlib.suppress(EdgeStudioError):
+            await host.close()
+
+
+def _cause(code: int, because: str) -> tuple[str, str]:
+    if because:
+        return "timeout" if "did not answer" in because else "killed", (
+            f"The model's process was killed because {because}."
+        )
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        word = "memory" if name == "SIGKILL" else "crash"
+        return word, f"The model's process crashed with {name}."
+    return "exit", f"The model's process ended by itself with code {code}."
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the agent's own environment but what finding Python and its libraries needs."""
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "EDGESTUDIO_TEST_HOST")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment["PYTHONPATH"] = str(_PACKAGE_PARENT)
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment["HOME"] = "/nonexistent"
+    return environment
+
+
+def monotonic_ms() -> float:
+    """Milliseconds on the clock that never jumps."""
+    return time.monotonic() * 1e3

@@ -1,0 +1,51 @@
+"""The walls around a model host: memory, time, files, core dumps, and death together with its agent."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+OPEN_FILES = 256
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def confine(memory_bytes: int, parent_pid: int) -> None:
+    """Apply the limits to this process; called before anything is imported that they are to hold."""
+    if memory_bytes:
+        _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
+    _limit(resource.RLIMIT_CORE, 0)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            libc = ctypes.CDLL(None, use_errno=True)
+            libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:  # it died before the signal was set
+        raise SystemExit(0)
+    with contextlib.suppress(OSError):
+        os.nice(5)
+
+
+def allow_cpu_seconds(seconds: float) -> None:
+    """Let this process use `seconds` of CPU from now on; more and the kernel ends it.
+
+    A second line behind the agent's own deadline: it holds even when the agent is stopped. Only the soft
+    limit moves, because a lowered hard limit could never be raised again.
+    """
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = usage.ru_utime + usage.ru_stime
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used + seconds) + 1, hard))
+
+
+def _limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(kind, (ceiling, ceiling))
