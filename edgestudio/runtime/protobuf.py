@@ -1,175 +1,152 @@
-"""Reads protocol-buffer wire format without a schema: bounds-checked, zero-copy, with no generated code.
+"""Reads protocol-buffer wire format without copies, schemas or recursion; every length is checked.
 
-A reader of untrusted files cannot rely on a library that allocates what a length field asks for. Here a
-length is compared with what is left before anything is touched, a payload stays a slice of the caller's
-buffer (bytes or a memory map), and nothing recurses: the caller decides which payload is a message.
-Wire format: https://protobuf.dev/programming-guides/encoding/
+    for number, wire_type, value in fields(view):
+        if number == 7 and wire_type == LEN: ...          # value is a memoryview: nest with fields(value)
+
+Wire format: https://protobuf.dev/programming-guides/encoding/. A payload is sliced, never copied, so
+that gigabytes of weights in an mmap cost one tuple. Groups (wire types 3 and 4) are long deprecated
+and in no model format: they are refused.
 """
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Iterator
 
-Buffer = bytes | mmap.mmap
-
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-_GROUP_START, _GROUP_END = 3, 4
+VARINT, FIXED64, LEN, FIXED32 = 0, 1, 2, 5
+Value = int | memoryview
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_FIXED = {FIXED32: _U32, FIXED64: _U64}
 
 
 class WireError(ValueError):
-    """The bytes are not a well-formed message; the text says where and why."""
+    """The bytes are no protocol-buffer message; `offset` is where that showed."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(f"{message} at byte {offset}")
+        self.offset = offset
 
 
-def read_varint(buffer: Buffer, position: int, end: int) -> tuple[int, int]:
-    """The unsigned varint at `position` and the position after it; raises WireError."""
+def fields(view: memoryview, total_size: int | None = None) -> Iterator[tuple[int, int, Value]]:
+    """Yield (field number, wire type, value); the value is an int, or a memoryview for LEN fields.
+
+    FIXED32 and FIXED64 values are the raw little-endian integer: see `as_float`, `as_double`.
+    With `total_size`, `view` is only the head of a message of that size, and iteration ends quietly
+    at the first field whose payload lies beyond it. Raises WireError on anything malformed.
+    """
+    position, have = 0, len(view)
+    end = have if total_size is None else total_size
+    while position < have:
+        start = position
+        try:
+            tag = view[position]
+            position += 1
+            if tag >= 0x80:
+                tag, position = read_varint(view, start)
+            number, wire_type = tag >> 3, tag & 7
+            if number == 0 or number >= 1 << 29:
+                raise WireError(f"field number {number}", start)
+            if wire_type == LEN:
+                length = view[position]
+                position += 1
+                if length >= 0x80:
+                    length, position = read_varint(view, position - 1)
+                stop = position + length
+                if stop > end:
+                    raise WireError(f"field {number} claims {length} bytes, {end - position} are left", start)
+                if stop > have:
+                    yield number, LEN, view[position:have]
+                    return
+                yield number, LEN, view[position:stop]
+                position = stop
+            elif wire_type == VARINT:
+                value, position = read_varint(view, position)
+                yield number, VARINT, value
+            else:
+                fixed = _FIXED.get(wire_type)
+                if fixed is None:
+                    raise WireError(f"wire type {wire_type}", start)
+                (value,) = fixed.unpack_from(view, position)
+                position += fixed.size
+                yield number, wire_type, value
+        except (IndexError, struct.error):
+            if end > have:
+                return
+            raise WireError("the message ends inside a field", start) from None
+
+
+def read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    """(unsigned value, next position); IndexError past the end, WireError beyond 64 bits."""
+    start = position
     result = shift = 0
-    while position < end:
-        byte = buffer[position]
+    while True:
+        byte = view[position]
         position += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return result & 0xFFFF_FFFF_FFFF_FFFF, position
+            if result >= 1 << 64:
+                raise WireError("a number of more than 64 bits", start)
+            return result, position
         shift += 7
-        if shift >= 70:
-            raise WireError(f"a number is longer than 10 bytes at offset {position}")
-    raise WireError(f"the data ends inside a number at offset {position}")
+        if shift > 63:
+            raise WireError("a number of more than ten bytes", start)
+
+
+def packed_varints(view: memoryview, limit: int = 1 << 24) -> list[int]:
+    """The unsigned numbers of a packed repeated field; WireError when more than `limit` or cut short."""
+    values: list[int] = []
+    position, end = 0, len(view)
+    try:
+        while position < end:
+            value, position = read_varint(view, position)
+            values.append(value)
+            if len(values) > limit:
+                raise WireError(f"more than {limit} packed numbers", position)
+    except IndexError:
+        raise WireError("a packed field ends inside a number", position) from None
+    return values
+
+
+def repeated_ints(wire_type: int, value: Value, limit: int = 1 << 24) -> list[int]:
+    """A repeated int64 field in either form, packed or single, as signed numbers."""
+    if isinstance(value, int):
+        return [signed(value)]
+    if wire_type != LEN:
+        raise WireError("a repeated number of the wrong wire type", 0)
+    return [signed(item) for item in packed_varints(value, limit)]
 
 
 def signed(value: int) -> int:
-    """A varint read as int32 or int64 (two's complement)."""
+    """Two's complement int64 of an unsigned varint, as int32, int64 and enum fields store it."""
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def walk(buffer: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield `(field number, wire type, a, b)` of the message in `buffer[start:end]`.
-
-    For VARINT `a` is the value and `b` unused; otherwise the payload is `buffer[a:b]`. Raises WireError.
-    """
-    position = start
-    while position < end:
-        tag = buffer[position]
-        position += 1
-        if tag >= 0x80:
-            tag, position = read_varint(buffer, position - 1, end)
-        wire, number = tag & 7, tag >> 3
-        if wire == BYTES:
-            if position >= end:
-                raise WireError(f"the data ends inside field {number} at offset {position}")
-            size = buffer[position]
-            position += 1
-            if size >= 0x80:
-                size, position = read_varint(buffer, position - 1, end)
-            stop = position + size
-        elif wire == VARINT:
-            value, position = read_varint(buffer, position, end)
-            if number == 0:
-                raise WireError(f"field number 0 at offset {position}")
-            yield number, wire, value, position
-            continue
-        elif wire == FIXED32:
-            stop = position + 4
-        elif wire == FIXED64:
-            stop = position + 8
-        else:
-            what = "a group" if wire in (_GROUP_START, _GROUP_END) else f"wire type {wire}"
-            raise WireError(f"{what} in field {number} at offset {position}")
-        if number == 0:
-            raise WireError(f"field number 0 at offset {position}")
-        if stop > end:
-            raise WireError(f"field {number} at offset {position} is {stop - end} bytes longer than the data")
-        yield number, wire, position, stop
-        position = stop
+def zigzag(value: int) -> int:
+    """The sint32 or sint64 behind a varint."""
+    return (value >> 1) ^ -(value & 1)
 
 
-class Message:
-    """One message, indexed once; wrong wire types read as if the field were absent."""
+def as_float(value: int) -> float:
+    """The float behind a FIXED32 value."""
+    return float(struct.unpack("<f", _U32.pack(value))[0])
 
-    __slots__ = ("_fields", "buffer", "end", "start")
 
-    def __init__(self, buffer: Buffer, start: int = 0, end: int | None = None) -> None:
-        self.buffer = buffer
-        self.start = start
-        self.end = len(buffer) if end is None else end
-        self._fields: dict[int, list[tuple[int, int, int]]] = {}
-        for number, wire, a, b in walk(buffer, start, self.end):
-            self._fields.setdefault(number, []).append((wire, a, b))
+def as_double(value: int) -> float:
+    """The double behind a FIXED64 value."""
+    return float(struct.unpack("<d", _U64.pack(value))[0])
 
-    def __contains__(self, number: int) -> bool:
-        return number in self._fields
 
-    def numbers(self) -> list[int]:
-        """The field numbers present, in order of first appearance."""
-        return list(self._fields)
+def text(value: Value, limit: int = 1 << 20) -> str:
+    """A string field; broken UTF-8 is replaced, more than `limit` bytes are a WireError."""
+    if isinstance(value, int):
+        raise WireError("a text of the wrong wire type", 0)
+    if len(value) > limit:
+        raise WireError(f"a text of {len(value)} bytes", 0)
+    return bytes(value).decode("utf-8", "replace")
 
-    def spans(self, number: int) -> list[tuple[int, int]]:
-        """Start and end of every length-delimited payload of the field."""
-        return [(a, b) for wire, a, b in self._fields.get(number, ()) if wire == BYTES]
 
-    def data(self, number: int) -> bytes:
-        """The last payload of the field, b"" when absent."""
-        spans = self.spans(number)
-        return bytes(self.buffer[spans[-1][0] : spans[-1][1]]) if spans else b""
-
-    def text(self, number: int, default: str = "") -> str:
-        """The last payload as text; bytes that are not UTF-8 show as replacement characters."""
-        spans = self.spans(number)
-        return self._text(*spans[-1]) if spans else default
-
-    def texts(self, number: int) -> list[str]:
-        """Every payload of a repeated string field."""
-        return [self._text(a, b) for a, b in self.spans(number)]
-
-    def _text(self, start: int, end: int) -> str:
-        return bytes(self.buffer[start:end]).decode("utf-8", "replace")
-
-    def message(self, number: int) -> Message | None:
-        """The last sub-message of the field, None when absent."""
-        spans = self.spans(number)
-        return Message(self.buffer, *spans[-1]) if spans else None
-
-    def messages(self, number: int) -> Iterator[Message]:
-        """Every sub-message of a repeated field, read one at a time."""
-        for start, end in self.spans(number):
-            yield Message(self.buffer, start, end)
-
-    def integer(self, number: int, default: int = 0) -> int:
-        """The last value as a signed integer."""
-        for wire, a, b in reversed(self._fields.get(number, ())):
-            if wire == VARINT:
-                return signed(a)
-            if wire in (FIXED32, FIXED64):
-                return int.from_bytes(self.buffer[a:b], "little", signed=True)
-        return default
-
-    def integers(self, number: int) -> list[int]:
-        """Every value of a repeated integer field, packed or not."""
-        values: list[int] = []
-        for wire, a, b in self._fields.get(number, ()):
-            if wire == VARINT:
-                values.append(signed(a))
-            elif wire == BYTES:
-                while a < b:
-                    value, a = read_varint(self.buffer, a, b)
-                    values.append(signed(value))
-        return values
-
-    def real(self, number: int, default: float = 0.0) -> float:
-        """The last value of a float or double field."""
-        values = self.reals(number)
-        return values[-1] if values else default
-
-    def reals(self, number: int, *, double: bool = False) -> list[float]:
-        """Every value of a repeated float (or, packed and with `double`, double) field."""
-        values: list[float] = []
-        for wire, a, b in self._fields.get(number, ()):
-            if wire == FIXED32:
-                values += struct.unpack("<f", self.buffer[a:b])
-            elif wire == FIXED64:
-                values += struct.unpack("<d", self.buffer[a:b])
-            elif wire == BYTES:
-                width, code = (8, "d") if double else (4, "f")
-                count = (b - a) // width
-                values += struct.unpack(f"<{count}{code}", self.buffer[a : a + count * width])
-        return values
+def message(value: Value) -> memoryview:
+    """The payload of a nested message; WireError when the field holds a number."""
+    if isinstance(value, int):
+        raise WireError("a message of the wrong wire type", 0)
+    return value
