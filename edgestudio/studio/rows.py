@@ -18,7 +18,7 @@ class ModelRow:
 
     `summary` is the result of `inspect` (see docs/cli.md), `graph_path` and `layout_path` point at the files
     that the worker wrote for the graph view, None until it has. `before` and `after` are the measured sides
-    of the recipe that made this artifact (`size_bytes, latency_ms, accuracy, error`), None for a source model.
+    of the recipe that made this artifact (`size_bytes, latency_ms, accuracy, error`), None for a source.
     """
 
     sha256: str

@@ -1,0 +1,67 @@
+"""The composition root: builds the services once and wires them; the window and the verbs use them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from edgestudio.studio.boards import BoardService
+from edgestudio.studio.bus import EventBus
+from edgestudio.studio.deployer import DeployService
+from edgestudio.studio.jobs import JobService
+from edgestudio.studio.models import ModelService
+from edgestudio.studio.notices import NoticeService
+from edgestudio.studio.optimizer import OptimizerService
+from edgestudio.studio.paths import Paths, default_paths
+from edgestudio.studio.recent import RecentFiles
+from edgestudio.studio.settings import SettingsStore
+from edgestudio.studio.telemetry import TelemetryService
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class Studio:
+    """All services of one running studio. Construct it anywhere; start, use and stop it on the loop thread.
+
+    Subscribe to `bus` before `start`, which publishes what is already there. Raises InputError when the
+    home or the settings cannot be used.
+    """
+
+    def __init__(self, paths: Paths | None = None) -> None:
+        self.paths = paths or default_paths()
+        self.paths.create()
+        self.bus = EventBus()
+        self.settings = SettingsStore(self.paths.settings)
+        chosen = self.settings.load()
+        self.recent = RecentFiles(self.paths.state, limit=chosen.recent_files)
+        self.notices = NoticeService(self.bus)
+        self.jobs = JobService(self.bus, self.paths.jobs, heavy_at_once=chosen.heavy_jobs)
+        self.models = ModelService(self.bus, self.jobs, self.paths.library)
+        self.optimizer = OptimizerService(self.jobs, self.models)
+        self.monitor = TelemetryService(history_minutes=chosen.history_minutes)
+        self.boards = BoardService(self.bus, self.paths)
+        self.deployer = DeployService(self.bus, self.jobs, self.models, self.boards, self.paths)
+
+    async def start(self, *, discover: bool = True) -> None:
+        """Publish the library and, unless told otherwise, look for boards."""
+        self.jobs.sweep()
+        await self.models.start()
+        if discover and self.settings.current.discovery:
+            await self.guard(self.boards.start_discovery())
+
+    async def stop(self) -> None:
+        """End jobs, sessions and the boards started from here; returns when their processes are gone."""
+        await self.jobs.stop()
+        await self.boards.stop()
+
+    async def guard(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Await a service call; an error becomes a notice, and None is returned."""
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001  the last stop: what is not expected is told as a bug
+            if getattr(error, "code", "") != "cancelled":
+                self.notices.report(error)
+            return None

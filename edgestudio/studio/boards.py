@@ -1,0 +1,66 @@
+"""Boards as seen from the desk: found, started from here, paired, present."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgestudio.studio.bus import EventBus, Ledger
+from edgestudio.studio.paths import Paths
+from edgestudio.studio.rows import BoardRow
+
+
+class BoardService:
+    """The boards as rows; a row's id is the fingerprint of the board's certificate once that is known."""
+
+    def __init__(self, bus: EventBus, paths: Paths) -> None:
+        self.rows: Ledger[BoardRow] = Ledger(bus, "boards")
+        self._paths = paths
+
+    async def start_discovery(self) -> None:
+        """Show the paired boards, connect to them, and listen for the service records of others."""
+
+    async def stop(self) -> None:
+        """Close the sessions, stop listening, end the boards that were started from here."""
+
+    async def add_address(self, host: str, port: int) -> BoardRow:
+        """Ask the board at an address who it is and show it."""
+        raise NotImplementedError
+
+    async def add_simulated(self, profile: str = "pi5", *, name: str | None = None) -> str:
+        """Start the real agent with simulated sensors as a process of its own; returns its name.
+
+        Its row comes by its service record, like any board's, and says `is_simulated` and `screen`.
+        """
+        raise NotImplementedError
+
+    async def add_this_computer(self) -> str:
+        """Start the real agent with this computer's sensors; returns its name."""
+        raise NotImplementedError
+
+    async def stop_local(self, board_id: str) -> None:
+        """End a board that was started from here; its data stays for the next start."""
+        raise NotImplementedError
+
+    async def pair(self, board_id: str, code: str) -> BoardRow:
+        """Pair with the code that the board shows; raises TrustError when it does not hold."""
+        raise NotImplementedError
+
+    async def unpair(self, board_id: str) -> BoardRow | None:
+        """Make the board forget this desk, and this desk the board."""
+        raise NotImplementedError
+
+    async def forget(self, board_id: str) -> None:
+        """Take a board off the list without asking it; one that was started from here ends and loses its data."""
+        raise NotImplementedError
+
+    def find(self, reference: str) -> BoardRow:
+        """The board that a name, an id prefix or host:port means; raises DeviceError when none or several do."""
+        raise NotImplementedError
+
+    def profiles(self) -> list[dict[str, str]]:
+        """What can be simulated: `id, title, description`."""
+        raise NotImplementedError
+
+    def agent_log(self, board_id: str) -> Path | None:
+        """The log of a board that was started from here."""
+        raise NotImplementedError
