@@ -1,0 +1,210 @@
+"""Turns a graph into the boxes and edges that are placed and drawn: operators, terminals, collapsed groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestudio.model.graph import Dimension, Graph, Node
+from edgestudio.model.lanes import Floats, Ints
+
+Bytes = NDArray[np.uint8]
+
+_OPERATOR_HEIGHT_PX = 42.0
+_TERMINAL_HEIGHT_PX = 28.0
+_GROUP_HEIGHT_PX = 46.0
+_LABEL_CHARACTER_PX = 7.9
+_DETAIL_CHARACTER_PX = 6.3
+_PADDING_PX = 30.0
+_NARROWEST_PX, _WIDEST_PX = 72.0, 240.0
+_LONGEST_DETAIL = 34
+_KEEP_IF_LESS_IS_LIVE = 0.05
+
+
+class BoxKind(IntEnum):
+    """What a box stands for; `Boxes.ref` then counts nodes, tensors, tensors or groups."""
+
+    OPERATOR = 0
+    INPUT = 1
+    OUTPUT = 2
+    GROUP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """Boxes with their texts and sizes in pixels, and the edges between them, as columns.
+
+    `labels[label[i]]` is the first line of box i and `details[detail[i]]` its second. `tensor` is what an edge
+    carries, the first one where several tensors run between the same two boxes. Nodes without a box lie in a
+    collapsed group or were folded: they compute the same value whatever the inputs are.
+    """
+
+    kind: Bytes
+    ref: Ints
+    labels: tuple[str, ...]
+    label: Ints
+    details: tuple[str, ...]
+    detail: Ints
+    width: Floats
+    height: Floats
+    source: Ints
+    target: Ints
+    tensor: Ints
+    folded: int = 0
+
+    def __len__(self) -> int:
+        """How many boxes there are."""
+        return len(self.kind)
+
+
+def build_boxes(
+    graph: Graph, group_of_node: Ints | None = None, group_titles: Mapping[int, str] | None = None
+) -> Boxes:
+    """Boxes of `graph`; nodes with `group_of_node[i] >= 0` are drawn as that one collapsed group."""
+    live = live_nodes(graph)
+    group = np.full(len(graph.nodes), -1, np.int32) if group_of_node is None else group_of_node
+    box_of_node, kinds, refs = _number(graph, live, group)
+    sizes = np.bincount(group[group >= 0]) if (group >= 0).any() else np.zeros(0, np.int64)
+    texts = [
+        _text(graph, kind, ref, group_titles or {}, sizes) for kind, ref in zip(kinds, refs, strict=True)
+    ]
+    labels, label = _table([text[0] for text in texts])
+    details, detail = _table([text[1] for text in texts])
+    kind = np.array(kinds, np.uint8)
+    source, target, tensor = _edges(graph, box_of_node, kinds, refs)
+    return Boxes(
+        kind,
+        np.array(refs, np.int32),
+        labels,
+        label,
+        details,
+        detail,
+        _widths(labels, label, details, detail),
+        np.array([_OPERATOR_HEIGHT_PX, _TERMINAL_HEIGHT_PX, _TERMINAL_HEIGHT_PX, _GROUP_HEIGHT_PX])[kind],
+        source,
+        target,
+        tensor,
+        folded=len(graph.nodes) - sum(live),
+    )
+
+
+def live_nodes(graph: Graph) -> list[bool]:
+    """Which nodes depend on an input, or on chance; all of them where hardly any would be left."""
+    fed = bytearray(len(graph.tensors))
+    for tensor in graph.inputs:
+        fed[tensor] = 1
+    live = []
+    for node in graph.nodes:
+        is_live = any(fed[t] for t in node.inputs if t >= 0) or "Random" in node.op or bool(node.subgraphs)
+        live.append(is_live)
+        if is_live:
+            for tensor in node.outputs:
+                if tensor >= 0:
+                    fed[tensor] = 1
+    if sum(live) <= _KEEP_IF_LESS_IS_LIVE * len(live):
+        return [True] * len(live)
+    return live
+
+
+def shape_text(shape: tuple[Dimension, ...] | None) -> str:
+    """A shape as people write it, `1×3×224×224`; "" when unknown, `scalar` for no dimensions."""
+    if shape is None:
+        return ""
+    return "×".join("?" if d is None else str(d) for d in shape) or "scalar"
+
+
+def node_detail(graph: Graph, node: Node) -> str:
+    """One short line on a node: kernel and stride where it has them, then its first output's shape."""
+    attributes = node.attributes
+    parts = []
+    kernel, strides = attributes.get("kernel_shape"), attributes.get("strides")
+    if isinstance(kernel, list) and kernel:
+        stride = f"/{strides[0]}" if isinstance(strides, list) and strides and strides[0] != 1 else ""
+        parts.append("×".join(str(k) for k in kernel) + stride)
+    if node.outputs and node.outputs[0] >= 0:
+        parts.append(shape_text(graph.tensors[node.outputs[0]].shape))
+    text = "  ".join(part for part in parts if part)
+    return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 1] + "…"
+
+
+def _number(graph: Graph, live: list[bool], group: Ints) -> tuple[list[int], list[int], list[int]]:
+    """Number the boxes: inputs, then nodes and groups in execution order, then outputs."""
+    kinds = [int(BoxKind.INPUT)] * len(graph.inputs)
+    refs = list(graph.inputs)
+    box_of_node, box_of_group = [-1] * len(graph.nodes), dict[int, int]()
+    for index, (is_live, inside) in enumerate(zip(live, group.tolist(), strict=True)):
+        if not is_live:
+            continue
+        if inside < 0:
+            box_of_node[index] = len(kinds)
+            kinds.append(BoxKind.OPERATOR)
+            refs.append(index)
+        else:
+            if inside not in box_of_group:
+                box_of_group[inside] = len(kinds)
+                kinds.append(BoxKind.GROUP)
+                refs.append(inside)
+            box_of_node[index] = box_of_group[inside]
+    kinds += [BoxKind.OUTPUT] * len(graph.outputs)
+    refs += graph.outputs
+    return box_of_node, kinds, refs
+
+
+def _text(
+    graph: Graph, kind: int, ref: int, titles: Mapping[int, str], group_sizes: NDArray[np.int64]
+) -> tuple[str, str]:
+    if kind == BoxKind.OPERATOR:
+        return graph.nodes[ref].op, node_detail(graph, graph.nodes[ref])
+    if kind == BoxKind.GROUP:
+        return titles.get(ref, f"group {ref}"), f"{int(group_sizes[ref])} nodes"
+    name = graph.tensors[ref].name
+    return (name if len(name) <= _LONGEST_DETAIL else "…" + name[1 - _LONGEST_DETAIL :]), ""
+
+
+def _edges(
+    graph: Graph, box_of_node: list[int], kinds: list[int], refs: list[int]
+) -> tuple[Ints, Ints, Ints]:
+    """Edges between different boxes, one for each pair."""
+    writer = dict[int, int]()
+    for box, tensor in enumerate(graph.inputs):
+        writer[tensor] = box
+    for index, node in enumerate(graph.nodes):
+        if box_of_node[index] >= 0:
+            for tensor in node.outputs:
+                writer[tensor] = box_of_node[index]
+    writer.pop(-1, None)
+    sources, targets, tensors = list[int](), list[int](), list[int]()
+    readers: Iterable[tuple[int, tuple[int, ...]]] = [
+        (box, node.inputs) for box, node in zip(box_of_node, graph.nodes, strict=True) if box >= 0
+    ]
+    first_output = len(kinds) - len(graph.outputs)
+    ends = [(first_output + i, (tensor,)) for i, tensor in enumerate(refs[first_output:])]
+    for box, inputs in [*readers, *ends]:
+        for tensor in inputs:
+            source = writer.get(tensor)
+            if source is not None and source != box:
+                sources.append(source)
+                targets.append(box)
+                tensors.append(tensor)
+    source_array, target_array = np.array(sources, np.int32), np.array(targets, np.int32)
+    pair = source_array.astype(np.int64) * len(kinds) + target_array
+    keep = np.sort(np.unique(pair, return_index=True)[1])
+    return source_array[keep], target_array[keep], np.array(tensors, np.int32)[keep]
+
+
+def _table(texts: list[str]) -> tuple[tuple[str, ...], Ints]:
+    number: dict[str, int] = {}
+    index = np.array([number.setdefault(text, len(number)) for text in texts], np.int32)
+    return tuple(number), index
+
+
+def _widths(labels: tuple[str, ...], label: Ints, details: tuple[str, ...], detail: Ints) -> Floats:
+    """Wide enough for both lines, from the mean width of a character: the window alone knows the font."""
+    first = np.array([len(text) * _LABEL_CHARACTER_PX for text in labels] or [0.0])
+    second = np.array([len(text) * _DETAIL_CHARACTER_PX for text in details] or [0.0])
+    widths: Floats = np.maximum(first[label], second[detail]) + _PADDING_PX
+    return np.clip(widths, _NARROWEST_PX, _WIDEST_PX)
