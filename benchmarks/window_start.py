@@ -45,7 +45,7 @@ def main() -> int:
             ours.append(_seconds(product, environment))
     for name, values in (("bare PySide6 window", theirs), ("EdgeStudio's window", ours)):
         print(
-            f"{name:22} median {statistics.median(values):.2f} s  (min {min(values):.2f}, max {max(values):.2f}, n={RUNS})"
+            f"{name:22} median {statistics.median(values):.2f} s  ({min(values):.2f} to {max(values):.2f}, n={RUNS})"
         )
     print(f"ratio of medians       {statistics.median(ours) / statistics.median(theirs):.2f}")
     return 0

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Puts the agent on a board over ssh, in one command on the desk: sh over-ssh.sh USER@BOARD
+# Builds the wheel, copies it with the installer, and runs that as root on the board.
+set -eu
+[ $# -ge 1 ] || { echo "usage: $0 USER@BOARD [install.sh options]" >&2; exit 2; }
+board=$1
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+python="${PYTHON:-$here/../../.venv/bin/python}"
+[ -x "$python" ] || python=python3
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$folder" "$here"
+cp "$here/install.sh" "$here/edgestudio-agent.service" "$folder/"
+remote=$(ssh "$board" mktemp -d)
+scp -q "$folder"/* "$board:$remote/"
+ssh -t "$board" "sudo sh '$remote/install.sh' $*; status=\$?; rm -rf '$remote'; exit \$status"
