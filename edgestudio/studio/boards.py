@@ -26,6 +26,10 @@ class BoardService:
         """Ask the board at an address who it is and show it."""
         raise NotImplementedError
 
+    async def add_address_text(self, address: str) -> BoardRow:
+        """The same for "host", "host:port" or "[v6]:port" as a person writes it; raises InputError."""
+        raise NotImplementedError
+
     async def add_simulated(self, profile: str = "pi5", *, name: str | None = None) -> str:
         """Start the real agent with simulated sensors as a process of its own; returns its name.
 

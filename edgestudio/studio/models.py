@@ -35,6 +35,10 @@ class ModelService:
         """Open the sample model with its pipeline and its labelled data."""
         raise NotImplementedError
 
+    async def reinspect(self, sha256: str) -> ModelRow:
+        """Inspect a model of the library once more."""
+        raise NotImplementedError
+
     async def inspect(self, path: Path) -> dict[str, Any]:
         """What a file is, without importing it: the keys of `inspect` in docs/cli.md."""
         raise NotImplementedError
