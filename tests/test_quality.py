@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.architecture_page import module_list, written
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edgestudio"
 MOST_LINES = 400
@@ -82,14 +84,8 @@ def test_every_type_ignore_names_its_code() -> None:
     assert not found
 
 
-def test_every_module_of_the_package_is_in_the_architecture_page() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    missing = [
-        str(path.relative_to(PACKAGE))
-        for path in _sources()
-        if path.name != "__init__.py" and f"`{path.relative_to(PACKAGE).as_posix()}`" not in page
-    ]
-    assert not missing, f"docs/architecture.md says nothing of {missing}"
+def test_architecture_page_lists_every_module_with_its_job() -> None:
+    assert written() == module_list(), "run: python -m tests.architecture_page"
 
 
 def test_constraints_pin_every_dependency_with_hashes_and_name_no_host() -> None:
