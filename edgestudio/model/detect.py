@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgestudio.model import foreign
-from edgestudio.model.content import Buffer, head, opened, refuse_os_error
-from edgestudio.runtime.protobuf import BYTES, VARINT, WireError, walk
+from edgestudio.model.content import head, opened, refuse_os_error
+from edgestudio.runtime.protobuf import LEN, VARINT, Value, WireError, fields
 from edgestudio.wire.errors import ModelError
 
 TITLES = {
     "onnx": "ONNX", "tflite": "TensorFlow Lite", "coreml": "Core ML", "keras": "Keras",
-    "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef", "torchscript": "TorchScript", "torch-export": "torch.export",
+    "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef",
+    "torchscript": "TorchScript", "torch-export": "torch.export",
     "safetensors": "safetensors", "state-dict": "PyTorch state dict", "openvino": "OpenVINO IR",
     "tensorrt": "TensorRT engine",
 }  # fmt: skip
@@ -128,7 +129,7 @@ def _file(path: Path) -> str:
     if foreign.name_foreign(start) is not None:
         raise foreign.refuse(path.name, start)
     with opened(path) as buffer:
-        found = _protobuf(buffer, path.name)
+        found = _protobuf(memoryview(buffer), path.name)
     if found is None:
         raise foreign.refuse(path.name, start)
     return found
@@ -168,26 +169,23 @@ def _zip(path: Path) -> str:
     )
 
 
-_ONNX_WIRES = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), BYTES)
-_GRAPHDEF_WIRES = {1: BYTES, 2: BYTES, 3: VARINT, 4: BYTES, 5: BYTES}
+_ONNX_WIRES = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LEN)
+_GRAPHDEF_WIRES = {1: LEN, 2: LEN, 3: VARINT, 4: LEN, 5: LEN}
 
 
-def _protobuf(buffer: Buffer, name: str) -> str | None:
+def _protobuf(view: memoryview, name: str) -> str | None:
     """Which protocol buffer this is, by its outermost fields; None for none, ModelError for one cut short."""
-    seen: dict[int, int] = {}
-    spans: dict[int, tuple[int, int]] = {}
+    wires: dict[int, int] = {}
+    values: dict[int, Value] = {}
     cut = ""
-    fields = walk(buffer, 0, len(buffer))
     try:
-        for number, wire, a, b in fields:
-            if seen.setdefault(number, wire) != wire:
+        for number, wire, value in fields(view):
+            if wires.setdefault(number, wire) != wire or len(wires) > 64:
                 return None
-            spans.setdefault(number, (a, b))
-            if len(seen) > 64:
-                return None
+            values.setdefault(number, value)
     except WireError as error:
         cut = str(error)
-    found = _protobuf_kind(buffer, seen, spans, cut_short=bool(cut))
+    found = _protobuf_kind(wires, values, cut_short=bool(cut))
     if found is not None and cut:
         raise ModelError(
             f"{name} looks like {TITLES[found]} but is cut short or damaged: {cut}.",
@@ -197,44 +195,40 @@ def _protobuf(buffer: Buffer, name: str) -> str | None:
     return found
 
 
-def _protobuf_kind(
-    buffer: Buffer, seen: dict[int, int], spans: dict[int, tuple[int, int]], *, cut_short: bool
-) -> str | None:
+def _protobuf_kind(wires: dict[int, int], values: dict[int, Value], *, cut_short: bool) -> str | None:
     def fits(table: dict[int, int]) -> bool:
-        return bool(seen) and all(table.get(number) == wire for number, wire in seen.items())
+        return bool(wires) and all(table.get(number) == wire for number, wire in wires.items())
 
-    version = spans[1][0] if seen.get(1) == VARINT else 0
-    if seen.get(1) == VARINT and seen.get(2) == BYTES and any(200 <= number < 3000 for number in seen):
-        return "coreml"
-    if fits({1: VARINT, 2: BYTES}) and version == 1 and 2 in seen and _parses(buffer, *spans[2]):
-        return "savedmodel"
-    if fits(_ONNX_WIRES) and (
-        7 in seen or 8 in seen or (cut_short and 2 in seen and _is_text(buffer, spans[2]))
+    first, second = values.get(1), values.get(2)
+    if (
+        isinstance(first, int)
+        and isinstance(second, memoryview)
+        and any(200 <= number < 3000 for number in wires)
     ):
-        return "onnx"
-    if fits(_GRAPHDEF_WIRES) and 1 in seen and _is_node_def(buffer, *spans[1]):
+        return "coreml"
+    if fits({1: VARINT, 2: LEN}) and first == 1 and isinstance(second, memoryview) and _parses(second):
+        return "savedmodel"
+    if fits(_ONNX_WIRES):
+        begun = cut_short and isinstance(second, memoryview) and bytes(second[:200]).isascii()
+        if 7 in wires or 8 in wires or begun:
+            return "onnx"
+    if fits(_GRAPHDEF_WIRES) and isinstance(first, memoryview) and _is_node_def(first):
         return "graphdef"
     return None
 
 
-def _is_text(buffer: Buffer, span: tuple[int, int]) -> bool:
-    return bytes(buffer[span[0] : min(span[1], span[0] + 200)]).isascii()
-
-
-def _parses(buffer: Buffer, start: int, end: int) -> bool:
+def _parses(view: memoryview) -> bool:
     try:
-        return all(number < 1 << 20 for number, *_ in walk(buffer, start, end))
+        return all(number < 1 << 20 for number, *_ in fields(view))
     except WireError:
         return False
 
 
-def _is_node_def(buffer: Buffer, start: int, end: int) -> bool:
+def _is_node_def(view: memoryview) -> bool:
     """True for NodeDef: a name, then an operator such as Placeholder."""
     try:
-        fields = {number: (wire, a, b) for number, wire, a, b in walk(buffer, start, end)}
+        values = {number: value for number, _, value in fields(view)}
     except WireError:
         return False
-    wire, a, b = fields.get(2, (VARINT, 0, 0))
-    return (
-        1 in fields and wire == BYTES and re.fullmatch(rb"[A-Za-z_>][\w>.]*", bytes(buffer[a:b])) is not None
-    )
+    op = values.get(2)
+    return 1 in values and isinstance(op, memoryview) and bool(re.fullmatch(rb"[A-Za-z_>][\w>.]*", bytes(op)))

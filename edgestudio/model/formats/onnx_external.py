@@ -1,0 +1,77 @@
+"""Checks where an ONNX model keeps its weights outside of the file, without reading them."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from edgestudio.wire.errors import ModelError
+
+
+class ExternalData:
+    """The data files one model refers to, each checked once."""
+
+    def __init__(self, model: Path) -> None:
+        self.model = model
+        self.files: dict[str, int | None] = {}
+        self._short: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all data files that are there."""
+        return sum(size for size in self.files.values() if size)
+
+    def add(self, tensor: str, entry: dict[str, str], expected: int | None) -> None:
+        """Note that `tensor` is kept outside; raises ModelError when that is outside of the model's folder."""
+        location = entry.get("location", "")
+        if location not in self.files:
+            self.files[location] = self._size(tensor, location)
+        self._counts[location] = self._counts.get(location, 0) + 1
+        size = self.files[location]
+        offset, length = _number(entry.get("offset")), _number(entry.get("length"))
+        needed = offset + (length or expected or 0)
+        if size is not None and needed > size:
+            self._short.add(location)
+
+    def _size(self, tensor: str, location: str) -> int | None:
+        path = check_location(self.model, tensor, location)
+        return path.stat().st_size if path.is_file() else None
+
+    def warnings(self) -> list[str]:
+        """What is missing or too short, a sentence per data file."""
+        said = []
+        for location, size in self.files.items():
+            if size is None:
+                said.append(
+                    f"the file {location} with {self._counts[location]} weights is missing; "
+                    "put it beside the model before optimizing or running it"
+                )
+            elif location in self._short:
+                said.append(
+                    f"the file {location} is shorter than the weights in it; it was probably cut short"
+                )
+        return said
+
+
+def check_location(model: Path, tensor: str, location: str) -> Path:
+    """The data file of a tensor; raises ModelError when it is not inside of the model's folder."""
+    parts = {*PurePosixPath(location).parts, *PureWindowsPath(location).parts}
+    absolute = (
+        PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive or location.startswith("\\")
+    )
+    folder = model.parent.resolve()
+    # A download cache keeps a folder of links to where model and data really are, side by side.
+    real_folder = model.resolve().parent
+    if location and not absolute and ".." not in parts and "\0" not in location:
+        target = (folder / location).resolve()
+        if target.is_relative_to(folder) or target.parent == real_folder:
+            return target
+    raise ModelError(
+        f"{model.name} wants to read weight {tensor!r} from outside of its folder ({location!r}); that is refused.",
+        hint="Do not use this file: a model has no business elsewhere on the disk.",
+        code="hostile-model",
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else 0
