@@ -54,7 +54,7 @@ class SensorReading:
             raise InputError("a sensor's value must be a number or null", code="bad-field")
         if quality not in get_args(Quality) or not isinstance(unit, str) or not isinstance(reason, str):
             raise InputError("a sensor reading has an unknown quality or unit", code="bad-field")
-        return cls(number, clean_text(unit, 16), quality, clean_text(reason, 300))
+        return cls(number, clean_text(unit, 16), cast("Quality", quality), clean_text(reason, 300))
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class Window:
     """What one model did on one board in one stretch of time.
 
     `time_s` is the board's wall clock (Unix seconds), to be shown, never to order by: order is
-    (`boot`, `seq`). `latency` maps each of `STAGES` to a `LatencyHistogram.to_dict()` or None; `confidence` and `margin` are
-    `ConfidenceHistogram.to_dict()` or None; `sensors` are keyed by name (`cpu_temperature`, `power`, …).
+    (`boot`, `seq`). `latency` maps each of `STAGES` to a `LatencyHistogram.to_dict()` or None; `confidence`
+    and `margin` are `ConfidenceHistogram.to_dict()` or None; `sensors` are keyed by name, such as
+    `cpu_temperature` or `power`.
     """
 
     device: str

@@ -1,0 +1,79 @@
+"""Files that only this user may read, replaced atomically, and changed by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgestudio.wire.errors import DeviceError
+
+LOCK_TIMEOUT_S = 20.0
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Put `data` at `path` with mode 0600: afterwards the file is the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold `path` as a lock against the user's other windows and commands; raises DeviceError when it stays taken."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    deadline = time.monotonic() + timeout_s
+    with path.open("ab") as f:
+        while not _try_lock(f.fileno()):
+            if time.monotonic() > deadline:
+                raise DeviceError(
+                    f"Another EdgeStudio process has been using {path.parent} for {timeout_s:.0f} s.",
+                    hint="Wait for its push or pairing to end, then try again.",
+                    code="locked",
+                )
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            _unlock(f.fileno())
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(handle: int) -> bool:
+        os.lseek(handle, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
