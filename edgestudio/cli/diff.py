@@ -1,0 +1,32 @@
+"""`edgestudio diff`: the difference of two models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from edgestudio.cli.console import Console
+from edgestudio.studio.app import Studio
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A B."""
+    parser.add_argument("a", type=Path, metavar="A", help="a model")
+    parser.add_argument("b", type=Path, metavar="B", help="the model to compare it with")
+
+
+async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
+    """Compare in a worker and print."""
+    result = await studio.models.diff(options.a, options.b)
+    lines: list[str] = []
+    for sign, key in (("+", "added"), ("-", "removed"), ("~", "changed")):
+        lines.extend(f"{sign} {_entry(entry)}" for entry in result.get(key) or [])
+    if result.get("identical"):
+        lines.append("The models are identical.")
+    console.result(result, "\n".join(lines) or "No difference in structure; the files differ.")
+    return 0
+
+
+def _entry(entry: object) -> str:
+    return entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False, default=str)

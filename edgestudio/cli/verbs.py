@@ -1,0 +1,47 @@
+"""The verbs of the command line: where each lives and what it does in a line. Data, imported first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """`module` has `add_arguments(parser)` and `async run(studio, options, console) -> int`."""
+
+    module: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "inspect": Verb("edgestudio.cli.inspect", "say what a model file is, without running any of it"),
+    "diff": Verb("edgestudio.cli.diff", "structural and numeric difference of two models"),
+    "check": Verb("edgestudio.cli.check", "whether a model will run on a board, operator by operator"),
+    "recipes": Verb("edgestudio.cli.recipes", "list recipes and passes, and why one is unavailable"),
+    "optimize": Verb("edgestudio.cli.optimize", "make a smaller or faster variant of a model by a recipe"),
+    "evaluate": Verb("edgestudio.cli.evaluate", "accuracy of a model on labelled data"),
+    "bench": Verb("edgestudio.cli.bench", "honest latency of a model, here or on a board"),
+    "devices": Verb("edgestudio.cli.devices", "boards that are known or seen on the network"),
+    "pair": Verb("edgestudio.cli.pair", "pair with a board by the code that it shows"),
+    "unpair": Verb("edgestudio.cli.unpair", "undo a pairing, on the board and here"),
+    "push": Verb("edgestudio.cli.push", "install a model on boards, with a health gate"),
+    "rollback": Verb("edgestudio.cli.rollback", "put a board back to what it ran before"),
+    "watch": Verb("edgestudio.cli.watch", "stream what a board reports"),
+    "doctor": Verb("edgestudio.cli.doctor", "check this installation and network"),
+}
+
+# Run by another door (edgestudio.agent.main), listed with the others.
+OTHER_VERBS = {"agent": "run the board's side here; `agent pair`, `agent status`"}
+
+
+def is_for_cli(arguments: Sequence[str]) -> bool:
+    """True for what the command line answers although it is no verb: help, and words that are no file."""
+    if not arguments:
+        return False
+    first = arguments[0]
+    if first in ("--help", "-h", "help"):
+        return True
+    # A bare word that names nothing here is a mistyped verb rather than a file to open in the window.
+    return not first.startswith("-") and first.isidentifier() and not Path(first).exists()
