@@ -1,0 +1,169 @@
+"""The TFLite side of the quantising passes: file to file through ai-edge-quantizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from edgestudio.optimize.passes import fp16 as fp16_pass
+from edgestudio.optimize.passes import int8_dynamic as dynamic_pass
+from edgestudio.optimize.passes import int8_static as static_pass
+from edgestudio.optimize.passes import weight_only as weights_pass
+from edgestudio.optimize.passes.onnx_file import first_line
+from edgestudio.optimize.step import Feeds, StepContext, StepReport
+from edgestudio.wire.errors import ModelError, RecipeError, RefusedError
+
+_SIGNATURE_OF_PLAIN_FILES = "serving_default"
+
+
+def fp16(source: Path, target: Path, options: fp16_pass.Options, context: StepContext) -> StepReport:
+    """Store the weights of `source` in half precision; the delegate decides how it computes."""
+
+    def add(manager: Any, names: Any) -> None:
+        from ai_edge_quantizer import qtyping
+
+        config = qtyping.OpQuantizationConfig(
+            weight_tensor_config=qtyping.TensorQuantizationConfig(
+                num_bits=16, dtype=qtyping.TensorDataType.FLOAT
+            ),
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        manager.update_quantization_recipe(".*", "*", config, names.FLOAT_CASTING)
+
+    return _run(source, target, add, context, notes=_ignored(options, ()))
+
+
+def int8_dynamic(
+    source: Path, target: Path, options: dynamic_pass.Options, context: StepContext
+) -> StepReport:
+    """8-bit weights, activations quantised while running."""
+
+    def add(manager: Any, names: Any) -> None:
+        manager.add_dynamic_config(
+            ".*", "*", num_bits=8, granularity=_granularity(options.per_channel),
+            algorithm_key=names.MIN_MAX_UNIFORM_QUANT,
+        )  # fmt: skip
+
+    return _run(source, target, add, context, notes=_ignored(options, ("per_channel",)))
+
+
+def weight_only(
+    source: Path, target: Path, options: weights_pass.Options, context: StepContext
+) -> StepReport:
+    """8- or 4-bit weights, float arithmetic."""
+
+    def add(manager: Any, names: Any) -> None:
+        manager.add_weight_only_config(
+            ".*", "*", num_bits=options.bits, algorithm_key=names.MIN_MAX_UNIFORM_QUANT
+        )
+
+    return _run(source, target, add, context, notes=_ignored(options, ("bits",)))
+
+
+def int8_static(source: Path, target: Path, options: static_pass.Options, context: StepContext) -> StepReport:
+    """8-bit weights and activations with ranges from calibration data; raises RecipeError without data."""
+    samples = context.calibration
+    if samples is None or len(samples) == 0:
+        raise RecipeError(
+            "INT8 static needs calibration data: some hundred typical inputs, labels are not needed.",
+            hint="Give `--data` a folder of images, an .npz with `x`, or a folder of tensors.",
+            code="needs-data",
+        )
+    count = min(options.samples, len(samples))
+
+    def add(manager: Any, names: Any) -> None:
+        manager.add_static_config(
+            ".*", "*", activation_num_bits=8, weight_num_bits=8,
+            weight_granularity=_granularity(options.per_channel), algorithm_key=names.MIN_MAX_UNIFORM_QUANT,
+        )  # fmt: skip
+
+    context.progress.log(f"calibrating on {count} samples")
+    notes = (f"signed activations, ranges by minmax over {count} samples",)
+    return _run(
+        source, target, add, context, feeds=samples.feeds(0, count),
+        notes=notes + _ignored(options, ("per_channel", "samples", "target")),
+    )  # fmt: skip
+
+
+def _run(
+    source: Path,
+    target: Path,
+    add: Callable[[Any, Any], None],
+    context: StepContext,
+    *,
+    feeds: Iterator[Feeds] | None = None,
+    notes: tuple[str, ...] = (),
+) -> StepReport:
+    from ai_edge_quantizer import algorithm_manager, quantizer
+
+    before = float_buffers(source)
+    if not before:
+        raise RefusedError(
+            "There is nothing to shrink in this model: its weights are quantised already, or it has none.",
+            code="nothing-to-do",
+        )
+    try:
+        engine = quantizer.Quantizer(str(source))
+        add(engine, algorithm_manager.AlgorithmName)
+        ranges = engine.calibrate(dict.fromkeys(_signature(source), feeds)) if feeds is not None else None
+        result = engine.quantize(ranges)
+        content = bytes(result.quantized_model)
+    except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise RefusedError(
+            f"ai-edge-quantizer could not quantise this model: {first_line(error)}",
+            hint="Models with custom operators, several subgraphs or dynamic shapes are often not supported.",
+            code="quantise",
+            details=str(error),
+        ) from error
+    target.write_bytes(content)
+    after = float_buffers(target)
+    changed = max(0, len(before) - len(after))
+    warnings = (f"0 of {len(before)} weights changed",) if changed == 0 else ()
+    return StepReport(changed, len(before), notes=notes, warnings=warnings)
+
+
+def float_buffers(path: Path) -> list[str]:
+    """Names of the constant float32 tensors of a TFLite file with at least 32 elements."""
+    import numpy as np
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    from edgestudio.optimize.passes.onnx_file import MIN_WEIGHT_ELEMENTS
+
+    try:
+        model = flatbuffer_utils.read_model(str(path))
+    except Exception as error:
+        raise ModelError(f"{path.name} cannot be read as TFLite: {first_line(error)}") from error
+    names = []
+    for graph in model.subgraphs or []:
+        for tensor in graph.tensors:
+            data = model.buffers[tensor.buffer].data if tensor.buffer < len(model.buffers) else None
+            elements = int(np.prod(tensor.shape)) if tensor.shape is not None else 0
+            if tensor.type == 0 and data is not None and len(data) and elements >= MIN_WEIGHT_ELEMENTS:
+                names.append((tensor.name or b"").decode(errors="replace"))
+    return names
+
+
+def _signature(path: Path) -> list[str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    keys = list(Interpreter(model_path=str(path)).get_signature_list())
+    return keys or [_SIGNATURE_OF_PLAIN_FILES]
+
+
+def _granularity(per_channel: bool) -> Any:  # noqa: FBT001 - one flag, private
+    from ai_edge_quantizer import qtyping
+
+    return qtyping.QuantGranularity.CHANNELWISE if per_channel else qtyping.QuantGranularity.TENSORWISE
+
+
+def _ignored(options: BaseModel, used: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on the options that were set and mean nothing for TFLite files."""
+    fields = type(options).model_fields
+    ignored = [
+        name for name, field in fields.items() if name not in used and getattr(options, name) != field.default
+    ]
+    return (f"not used for TFLite files: {', '.join(ignored)}",) if ignored else ()
