@@ -1,0 +1,290 @@
+"""The library: models by the hash of their content, each with its lineage, kept whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from edgestudio.model.content import refuse_os_error
+from edgestudio.wire.errors import InputError, ModelError
+
+SCHEMA_VERSION = 1
+_READ_BYTES = 1 << 20
+_ENTRY, _CONTENT, _GRAPH, _LAYOUT, _PIPELINE = (
+    "entry.json", "content", "graph.json", "layout.npz", "pipeline.yaml",
+)  # fmt: skip
+_STALE_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model of the library. `file` is its name inside the entry's folder, `folder` where that is.
+
+    `parent` and `recipe` say what it was made from; `before`, `after` and `steps` what was measured then.
+    `data` is where its data lies, outside of the library.
+    """
+
+    sha256: str
+    name: str
+    format: str
+    file: str
+    size_bytes: int
+    created: float
+    folder: Path
+    parent: str | None = None
+    recipe: str | None = None
+    version: str = ""
+    tags: tuple[str, ...] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    steps: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The model itself, a file or a folder."""
+        return self.folder / _CONTENT / self.file
+
+    @property
+    def graph_path(self) -> Path | None:
+        """The graph without weights, None when there is none."""
+        return _existing(self.folder / _GRAPH)
+
+    @property
+    def layout_path(self) -> Path | None:
+        """Where the graph's nodes are drawn, None when there is none."""
+        return _existing(self.folder / _LAYOUT)
+
+    @property
+    def pipeline_path(self) -> Path | None:
+        """How raw data becomes its input, None when nobody said."""
+        return _existing(self.folder / _PIPELINE)
+
+
+class Library:
+    """Reads and writes files and hashes models: call it in a thread. Safe for several processes at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def entries(self) -> Iterator[Entry]:
+        """All models, oldest first; what cannot be read is left out and stays on the disk."""
+        found: list[Entry] = []
+        if self._directory.is_dir():
+            for folder in self._directory.iterdir():
+                entry = _read(folder) if len(folder.name) == 64 else None
+                if entry is not None:
+                    found.append(entry)
+        yield from sorted(found, key=lambda entry: entry.created)
+
+    def get(self, sha256: str) -> Entry | None:
+        """The model with this hash, or None."""
+        return _read(self._directory / sha256)
+
+    def add(
+        self,
+        source: Path,
+        *,
+        name: str,
+        format: str,  # noqa: A002  the field's own name
+        graph: Path | None = None,
+        layout: Path | None = None,
+        pipeline: Path | None = None,
+        companions: Iterable[Path] = (),
+        expected_sha256: str | None = None,
+        **facts: Any,
+    ) -> Entry:
+        """Copy a model in and return its entry; a model that is there already keeps its content and age.
+
+        `companions` are files that the model needs beside it, such as external weights. Raises ModelError
+        when the source cannot be read or is not the expected content, InputError when the disk is full.
+        """
+        self._sweep()
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            staging = Path(tempfile.mkdtemp(dir=self._directory, prefix=".adding-"))
+        except OSError as error:
+            raise _unwritable(error) from error
+        try:
+            (staging / _CONTENT).mkdir()
+            sha256, size = _copy(source, staging / _CONTENT / source.name)
+            for companion in companions:
+                inside = companion.relative_to(source.parent)
+                size += _copy(companion, staging / _CONTENT / inside)[1]
+            if expected_sha256 not in (None, sha256):
+                raise ModelError(
+                    f"{source} changed while it was being read.",
+                    hint="Wait until whatever writes it has finished, then open it again.",
+                    code="changed-file",
+                )
+            entry = Entry(
+                sha256, name, format, source.name, size, time.time(), self._directory / sha256, **facts
+            )
+            for extra, kept in ((graph, _GRAPH), (layout, _LAYOUT), (pipeline, _PIPELINE)):
+                if extra is not None:
+                    shutil.copyfile(extra, staging / kept)
+            _write(entry, staging)
+            return self._place(staging, entry)
+        except OSError as error:
+            raise _unwritable(error) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def update(self, sha256: str, *, pipeline: Path | None = None, **facts: Any) -> Entry:
+        """Change what is said about a model; raises InputError when it is not there."""
+        entry = self.get(sha256)
+        if entry is None:
+            raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
+        entry = replace(entry, **facts)
+        try:
+            if pipeline is not None and pipeline != entry.folder / _PIPELINE:
+                shutil.copyfile(pipeline, entry.folder / f"{_PIPELINE}.new")
+                (entry.folder / f"{_PIPELINE}.new").replace(entry.folder / _PIPELINE)
+            _write(entry, entry.folder)
+        except OSError as error:
+            raise _unwritable(error) from error
+        return entry
+
+    def remove(self, sha256: str) -> None:
+        """Take a model out; its variants stay and still name it as their parent."""
+        folder = self._directory / sha256
+        if folder.is_dir():
+            trash = self._directory / f".removed-{sha256[:16]}-{os.getpid()}"
+            folder.rename(trash)
+            shutil.rmtree(trash, ignore_errors=True)
+
+    def _place(self, staging: Path, entry: Entry) -> Entry:
+        known = self.get(entry.sha256)
+        if known is None:
+            _sync(staging)
+            staging.rename(entry.folder)
+            return entry
+        # The content is the same; newer views of it replace the older ones.
+        for extra in (_GRAPH, _LAYOUT, _PIPELINE):
+            if (staging / extra).exists():
+                (staging / extra).replace(entry.folder / extra)
+        entry = replace(entry, created=known.created, tags=known.tags or entry.tags, file=known.file)
+        if known.parent is None:  # a source stays one, even when a recipe arrives at the same content
+            entry = replace(entry, parent=None, recipe=None, data=entry.data or known.data)
+        _write(entry, entry.folder)
+        return entry
+
+    def _sweep(self) -> None:
+        """Remove what a crash left half added, once it is old enough to be nobody's."""
+        if not self._directory.is_dir():
+            return
+        for leftover in self._directory.glob(".*-*"):
+            if time.time() - leftover.stat().st_mtime > _STALE_S:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def content_sha256(path: Path) -> str:
+    """The hash of a model: of a file's bytes, or of a folder's names, sizes and hashes in order."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        return _tree_sha256({
+            item.relative_to(path).as_posix(): content_sha256(item)
+            for item in path.rglob("*") if item.is_file()
+        })  # fmt: skip
+    except OSError as error:
+        raise refuse_os_error(path, error) from error
+
+
+def _tree_sha256(hashes: Mapping[str, str]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(hashes):
+        whole.update(f"{name}\0{hashes[name]}\n".encode())
+    return whole.hexdigest()
+
+
+def _copy(source: Path, target: Path) -> tuple[str, int]:
+    """Copy a file or folder and return (hash, size in bytes) of what was copied."""
+    if source.is_dir():
+        hashes, size = {}, 0
+        for item in sorted(source.rglob("*")):
+            if item.is_file():
+                inside = item.relative_to(source)
+                hashes[inside.as_posix()], part = _copy(item, target / inside)
+                size += part
+        return _tree_sha256(hashes), size
+    target.parent.mkdir(parents=True, exist_ok=True)
+    whole, size = hashlib.sha256(), 0
+    try:
+        reading = source.open("rb")
+    except OSError as error:
+        raise refuse_os_error(source, error) from error
+    with reading, target.open("wb") as writing:
+        while data := reading.read(_READ_BYTES):
+            whole.update(data)
+            writing.write(data)
+            size += len(data)
+        writing.flush()
+        os.fsync(writing.fileno())
+    return whole.hexdigest(), size
+
+
+def _read(folder: Path) -> Entry | None:
+    try:
+        document = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))
+        if document.pop("schema_version") != SCHEMA_VERSION:
+            return None
+        known = {item.name for item in fields(Entry)}
+        document = {key: value for key, value in document.items() if key in known}
+        document["tags"] = tuple(document.get("tags", ()))
+        document["steps"] = tuple(document.get("steps", ()))
+        entry = Entry(**document, folder=folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return entry if entry.path.exists() else None
+
+
+def _write(entry: Entry, folder: Path) -> None:
+    document = asdict(entry)
+    del document["folder"]
+    new = folder / f".{_ENTRY}.{os.getpid()}"
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1, ensure_ascii=False)
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(folder / _ENTRY)
+
+
+def _sync(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.exists() else None
+
+
+def _unwritable(error: OSError) -> InputError:
+    if error.errno == errno.ENOSPC:
+        return InputError(
+            "The disk is full; the library is as it was.",
+            hint="Free some space and try again.",
+            code="disk-full",
+        )
+    return InputError(
+        f"The library cannot be written: {error.strerror or error}; it is as it was.",
+        hint="Check the permissions of the studio's folder.",
+        code="library-unwritable",
+    )
