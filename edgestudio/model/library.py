@@ -56,6 +56,17 @@ class Entry:
         return self.folder / _CONTENT / self.file
 
     @property
+    def companions(self) -> tuple[Path, ...]:
+        """What the model needs beside it, such as external weights."""
+        content = self.folder / _CONTENT
+        inside = self.path
+        return tuple(
+            item
+            for item in sorted(content.rglob("*"))
+            if item.is_file() and item != inside and inside not in item.parents
+        )
+
+    @property
     def graph_path(self) -> Path | None:
         """The graph without weights, None when there is none."""
         return _existing(self.folder / _GRAPH)
@@ -140,16 +151,26 @@ class Library:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def update(self, sha256: str, *, pipeline: Path | None = None, **facts: Any) -> Entry:
+    def update(
+        self,
+        sha256: str,
+        *,
+        graph: Path | None = None,
+        layout: Path | None = None,
+        pipeline: Path | None = None,
+        **facts: Any,
+    ) -> Entry:
         """Change what is said about a model; raises InputError when it is not there."""
         entry = self.get(sha256)
         if entry is None:
             raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
         entry = replace(entry, **facts)
         try:
-            if pipeline is not None and pipeline != entry.folder / _PIPELINE:
-                shutil.copyfile(pipeline, entry.folder / f"{_PIPELINE}.new")
-                (entry.folder / f"{_PIPELINE}.new").replace(entry.folder / _PIPELINE)
+            for extra, kept in ((graph, _GRAPH), (layout, _LAYOUT), (pipeline, _PIPELINE)):
+                if extra is not None and extra != entry.folder / kept:
+                    new = entry.folder / f".{kept}.{os.getpid()}"
+                    shutil.copyfile(extra, new)
+                    new.replace(entry.folder / kept)
             _write(entry, entry.folder)
         except OSError as error:
             raise _unwritable(error) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.paths import Paths
@@ -49,12 +51,30 @@ class BoardService:
         """Pair with the code that the board shows; raises TrustError when it does not hold."""
         raise NotImplementedError
 
-    async def unpair(self, board_id: str) -> BoardRow | None:
-        """Make the board forget this desk, and this desk the board."""
+    async def unpair(self, board_id: str) -> bool:
+        """Make the board forget this desk, and this desk the board; False when it could not be told."""
         raise NotImplementedError
 
     async def forget(self, board_id: str) -> None:
         """Take a board off the list without asking it; one that was started from here ends and loses its data."""
+        raise NotImplementedError
+
+    async def locate(self, reference: str, *, wait_s: float = 5.0) -> BoardRow:
+        """As `find`, but looks on the network first where nothing known fits; for the command line."""
+        raise NotImplementedError
+
+    async def survey(self, wait_s: float) -> list[BoardRow]:
+        """The boards that are known or announce themselves within `wait_s` seconds; for the command line."""
+        raise NotImplementedError
+
+    def records(self, board_id: str) -> AsyncIterator[dict[str, Any]]:
+        """What a paired board reports from now on, as it travels; ends never."""
+        raise NotImplementedError
+
+    async def bench(
+        self, board_id: str, *, model: str | None = None, soak_minutes: float = 0.0
+    ) -> dict[str, Any]:
+        """Latency of a model that runs on a board, measured there."""
         raise NotImplementedError
 
     def find(self, reference: str) -> BoardRow:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgestudio.assets import resource
+from edgestudio.model.library import Entry, Library, content_sha256
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.jobs import JobService
+from edgestudio.studio.model_files import companions, copy_model, path_or_none, problem_of, row_of
 from edgestudio.studio.rows import ModelRow
+from edgestudio.wire.errors import InputError, ModelError
+
+# A file that hashes within this time is looked up before any worker is asked about it.
+_QUICK_S = 0.5
+_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
 class ModelService:
@@ -16,11 +27,17 @@ class ModelService:
 
     def __init__(self, bus: EventBus, jobs: JobService, library_dir: Path) -> None:
         self.rows: Ledger[ModelRow] = Ledger(bus, "models")
+        self.library = Library(library_dir)
         self._jobs = jobs
-        self._library_dir = library_dir
+        self._is_loaded = False
 
     async def start(self) -> None:
         """Show what the library holds."""
+        if self._is_loaded:
+            return
+        self._is_loaded = True
+        for entry in await asyncio.to_thread(lambda: list(self.library.entries())):
+            self.rows.put(row_of(entry))
 
     async def open(
         self, path: Path, *, name: str | None = None, pipeline: Path | None = None, data: Path | None = None
@@ -29,50 +46,269 @@ class ModelService:
 
         Raises ModelError for what is no model, is damaged or changes while it is read.
         """
-        raise NotImplementedError
+        await self.start()
+        path = path.absolute()
+        await self.require_file(path)
+        hashing = asyncio.ensure_future(asyncio.to_thread(content_sha256, path))
+        try:
+            await asyncio.wait({hashing}, timeout=_QUICK_S)
+            known = await self._known(hashing, pipeline, data)
+            if known is not None:
+                return known
+            return await self._import(path, name or path.stem, pipeline, data, hashing)
+        finally:
+            await asyncio.gather(hashing, return_exceptions=True)
 
     async def open_sample(self) -> ModelRow:
         """Open the sample model with its pipeline and its labelled data."""
-        raise NotImplementedError
+        try:
+            files = [
+                resource("sample", name)
+                for name in ("digits.onnx", "digits.pipeline.yaml", "digits_calibration.npz")
+            ]
+        except FileNotFoundError as error:
+            raise ModelError(f"The sample is missing: {error}", hint="Install EdgeStudio again.") from error
+        return await self.open(files[0], name="digits", pipeline=files[1], data=files[2])
 
     async def reinspect(self, sha256: str) -> ModelRow:
         """Inspect a model of the library once more."""
-        raise NotImplementedError
+        entry = await self._entry(sha256)
+
+        def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
+            self.library.update(
+                sha256,
+                format=str(result["summary"].get("format") or entry.format),
+                summary=result["summary"],
+                graph=path_or_none(result.get("graph")),
+                layout=path_or_none(result.get("layout")),
+            )
+            return result
+
+        await self._jobs.run(
+            "inspect",
+            {"path": str(entry.path), "layout": True},
+            title=f"Inspect: {entry.name}",
+            subject=sha256,
+            receive=receive,
+            again=lambda: self.reinspect(sha256),
+        )
+        return self.rows.put(row_of(await self._entry(sha256)))
 
     async def inspect(self, path: Path) -> dict[str, Any]:
         """What a file is, without importing it: the keys of `inspect` in docs/cli.md."""
-        raise NotImplementedError
+        await self.require_file(path)
+        title = f"Inspect: {path.name}"
+        result = await self._jobs.run("inspect", {"path": str(path.absolute()), "layout": False}, title=title)
+        return dict(result["summary"])
 
     async def diff(self, a: Path, b: Path) -> dict[str, Any]:
         """Structural and numeric difference: `added, removed, changed, identical`."""
-        raise NotImplementedError
+        for path in (a, b):
+            await self.require_file(path)
+        title = f"Compare: {a.name} and {b.name}"
+        return await self._jobs.run("diff", {"a": str(a.absolute()), "b": str(b.absolute())}, title=title)
 
     async def check(self, path: Path, target: str) -> dict[str, Any]:
         """Whether a model will run on a board profile, operator by operator."""
-        raise NotImplementedError
+        await self.require_file(path)
+        params = {"path": str(path.absolute()), "target": target}
+        return await self._jobs.run("check", params, title=f"Check: {path.name} on {target}")
 
     async def remove(self, sha256: str) -> None:
         """Take a model out of the library; its variants stay."""
-        raise NotImplementedError
+        await asyncio.to_thread(self.library.remove, sha256)
+        self.rows.remove(sha256)
 
     async def rename(self, sha256: str, name: str) -> ModelRow:
         """Give a model another name."""
-        raise NotImplementedError
+        if not name.strip():
+            raise InputError("A model needs a name.")
+        return await self._update(sha256, name=name.strip())
 
     async def set_tags(self, sha256: str, tags: Iterable[str]) -> ModelRow:
         """Replace the tags of a model."""
-        raise NotImplementedError
+        return await self._update(sha256, tags=tuple(dict.fromkeys(tag for tag in tags if tag)))
 
     async def set_data(
         self, sha256: str, *, data: Path | None = None, pipeline: Path | None = None
     ) -> ModelRow:
         """Say with which data and pipeline a model is calibrated, evaluated and pushed."""
-        raise NotImplementedError
+        facts: dict[str, Any] = {}
+        if data is not None:
+            await self.require_file(data)
+            facts["data"] = str(data.absolute())
+        if pipeline is not None:
+            await self.require_file(pipeline)
+            facts["pipeline"] = pipeline
+        return await self._update(sha256, **facts)
 
     async def export(self, sha256: str, to: Path) -> Path:
         """Copy a model's file or folder to `to`, whole or not at all."""
-        raise NotImplementedError
+        entry = await self._entry(sha256)
+        await asyncio.to_thread(copy_model, entry, to)
+        return to
+
+    def get(self, sha256: str) -> ModelRow:
+        """The row with this hash; raises InputError when there is none."""
+        row = self.rows.get(sha256)
+        if row is None:
+            raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
+        return row
 
     def find(self, reference: str) -> ModelRow | None:
-        """The row that a hash, a prefix of one, or a path in the library means."""
-        raise NotImplementedError
+        """The row that a hash, a prefix of one, or a name means; None when none or several do."""
+        exact = self.rows.get(reference)
+        if exact is not None:
+            return exact
+        is_prefix = _PREFIX.fullmatch(reference) is not None
+        found = [
+            row for row in self.rows
+            if row.name == reference or (is_prefix and row.sha256.startswith(reference))
+        ]  # fmt: skip
+        return found[0] if len(found) == 1 else None
+
+    async def locate(self, reference: str) -> ModelRow:
+        """The model that a path (which is opened), a hash prefix or a name means; raises ModelError."""
+        path = Path(reference)
+        if path.exists():
+            return await self.open(path)
+        await self.start()
+        row = self.find(reference)
+        if row is None:
+            raise ModelError(
+                f"There is no file {reference}, and no model of that name or hash in the library.",
+                hint="Check the path.",
+                code="missing-file",
+            )
+        return row
+
+    async def require_file(self, path: Path) -> None:
+        """Raise ModelError unless something is there that may be read."""
+        problem = await asyncio.to_thread(problem_of, path)
+        if problem is not None:
+            raise problem
+
+    def take_variant(
+        self,
+        source: ModelRow,
+        recipe: str,
+        result: Mapping[str, Any],
+        pipeline: Path | None,
+        data: Path | None,
+    ) -> ModelRow:
+        """Move what a recipe made into the library; runs in a thread while the job's folder exists."""
+        artifact = Path(result["artifact"])
+        entry = self.library.add(
+            artifact,
+            name=f"{source.name} {recipe}",
+            format=str(result.get("format") or source.format),
+            pipeline=path_or_none(result.get("pipeline")) or pipeline,
+            companions=companions(artifact, result),
+            expected_sha256=result.get("sha256"),
+            parent=source.sha256,
+            recipe=recipe,
+            data=None if data is None else str(data.absolute()),
+            before=result.get("before"),
+            after=result.get("after"),
+            steps=tuple(result.get("steps") or ()),
+        )
+        return row_of(entry)
+
+    async def show_variant(self, row: ModelRow) -> ModelRow:
+        """Publish a new variant, then look into it as into any model."""
+        self.rows.put(row)
+        return await self.reinspect(row.sha256)
+
+    async def _known(
+        self, hashing: asyncio.Future[str], pipeline: Path | None, data: Path | None
+    ) -> ModelRow | None:
+        """The row of a model that is in the library already, with what is newly said about it."""
+        if not hashing.done():
+            return None
+        entry = await asyncio.to_thread(self.library.get, hashing.result())
+        if entry is None or entry.graph_path is None:
+            return None
+        if pipeline or data:
+            return await self.set_data(entry.sha256, pipeline=pipeline, data=data)
+        return self.rows.put(row_of(entry))
+
+    async def _import(
+        self,
+        path: Path,
+        name: str,
+        pipeline: Path | None,
+        data: Path | None,
+        hashing: asyncio.Future[str],
+    ) -> ModelRow:
+        early: list[str] = []
+        entries: list[Entry] = []
+
+        def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
+            entries.append(
+                self.library.add(
+                    path,
+                    name=name,
+                    format=str(result["summary"].get("format") or ""),
+                    graph=path_or_none(result.get("graph")),
+                    layout=path_or_none(result.get("layout")),
+                    pipeline=pipeline,
+                    companions=companions(path, result),
+                    expected_sha256=result.get("sha256") if path.is_file() else None,
+                    summary=result["summary"],
+                    data=None if data is None else str(data.absolute()),
+                )
+            )
+            return result
+
+        try:
+            await self._jobs.run(
+                "inspect",
+                {"path": str(path), "layout": True},
+                title=f"Open: {path.name}",
+                on_partial=self._early(path, name, hashing, early),
+                receive=receive,
+                again=lambda: self.open(path, name=name, pipeline=pipeline, data=data),
+            )
+        except BaseException:
+            for sha256 in early:
+                self.rows.remove(sha256)
+            raise
+        row = self.rows.put(row_of(entries[0]))
+        for sha256 in early:
+            if sha256 != row.sha256:
+                self.rows.remove(sha256)
+        return row
+
+    def _early(
+        self, path: Path, name: str, hashing: asyncio.Future[str], shown: list[str]
+    ) -> Callable[[str, Any], None]:
+        """Shows a row for what was recognised, once its hash is known too."""
+
+        def on_partial(key: str, value: Any) -> None:
+            if key != "recognised" or not isinstance(value, Mapping):
+                return
+
+            def show(done: asyncio.Future[str]) -> None:
+                if done.cancelled() or done.exception() is not None:
+                    return
+                sha256 = done.result()
+                if self.rows.get(sha256) is None:
+                    shown.append(sha256)
+                    kind, size = str(value.get("format", "")), int(value.get("size_bytes") or 0)
+                    self.rows.put(
+                        ModelRow(sha256, name, str(path), kind, size, time.time(), summary=dict(value))
+                    )
+
+            hashing.add_done_callback(show)
+
+        return on_partial
+
+    async def _entry(self, sha256: str) -> Entry:
+        entry = await asyncio.to_thread(self.library.get, sha256)
+        if entry is None:
+            raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
+        return entry
+
+    async def _update(self, sha256: str, **facts: Any) -> ModelRow:
+        entry = await asyncio.to_thread(lambda: self.library.update(sha256, **facts))
+        return self.rows.put(row_of(entry))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgestudio.optimize import catalog
+from edgestudio.optimize import recipe as recipes
+from edgestudio.optimize.recipe import Recipe
 from edgestudio.studio.jobs import JobService
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.rows import ModelRow
+from edgestudio.wire.errors import InputError, RecipeError
 
 
 class OptimizerService:
@@ -19,36 +23,130 @@ class OptimizerService:
         self._models = models
 
     def recipes(self) -> list[dict[str, Any]]:
-        """The known recipes as documents: `name, title, description, steps, available, reason, needs_data`."""
-        raise NotImplementedError
+        """The built-in recipes as documents, each with `needs_data, available, reason`."""
+        return [self._described(recipe) for recipe in recipes.builtins()]
 
     def passes(self) -> list[dict[str, Any]]:
-        """The catalogue: `id, title, description, available, reason, needs_data, options` (a JSON schema)."""
-        raise NotImplementedError
+        """The catalogue: `id, title, description, formats, needs_data, available, reason, options`."""
+        return [catalog.describe(spec) for spec in catalog.specs()]
 
-    def recipe(self, name_or_file: str, settings: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """A recipe by name or file, with `pass.option` settings applied; raises RecipeError."""
-        raise NotImplementedError
+    def recipe(self, name_or_file: str, settings: Sequence[str] = ()) -> Recipe:
+        """A recipe by name or file, with `pass.option=value` settings applied; raises RecipeError."""
+        found = recipes.load(name_or_file)
+        return recipes.override(found, settings) if settings else found
 
     async def optimize(
         self,
         model: str,
-        recipe: str | Mapping[str, Any],
+        recipe: str | Recipe | Mapping[str, Any],
         *,
         data: Path | None = None,
         pipeline: Path | None = None,
     ) -> ModelRow:
-        """Make a variant of the model with this hash; data and pipeline default to the model's own."""
-        raise NotImplementedError
+        """Make a variant of the model with this hash; data and pipeline default to the model's own.
+
+        Raises RecipeError before anything starts when a pass is unavailable or lacks its data.
+        """
+        source = self._models.get(model)
+        chosen = self.recipe(recipe) if isinstance(recipe, str) else recipes.parse(recipe)
+        data = data or _path(source.data_path)
+        pipeline = pipeline or _path(source.pipeline_path)
+        for step in chosen.steps:
+            spec = catalog.spec(step.pass_id)
+            reason = catalog.reason_unavailable(spec, source.format)
+            if reason:
+                raise RecipeError(
+                    f"{spec.title} {reason}.", hint="edgestudio recipes lists what can run here."
+                )
+            if spec.needs_data and data is None:
+                raise RecipeError(
+                    f"{spec.title} needs data to calibrate with.",
+                    hint="Give labelled or unlabelled data of the kind that the model will see.",
+                    code="needs-data",
+                )
+        await self._require(data, pipeline)
+        made: list[ModelRow] = []
+
+        def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
+            made.append(self._models.take_variant(source, chosen.name, result, pipeline, data))
+            return result
+
+        await self._jobs.run(
+            "optimize",
+            {
+                "path": source.path,
+                "recipe": chosen.as_dict(),
+                "data": _text(data),
+                "pipeline": _text(pipeline),
+            },
+            title=f"{chosen.title or chosen.name}: {source.name}",
+            subject=source.sha256,
+            receive=receive,
+            again=lambda: self.optimize(model, chosen, data=data, pipeline=pipeline),
+        )
+        return await self._models.show_variant(made[0])
 
     async def evaluate(
         self, model: str | Path, *, data: Path | None = None, pipeline: Path | None = None
     ) -> dict[str, Any]:
         """Accuracy on labelled data: `n, top1, per_class, confusion`."""
-        raise NotImplementedError
+        path, row = await self._source(model)
+        data = data or _path(row.data_path if row else None)
+        pipeline = pipeline or _path(row.pipeline_path if row else None)
+        if data is None:
+            raise InputError(
+                "There is no data to evaluate on.", hint="Give labelled data.", code="needs-data"
+            )
+        await self._require(data, pipeline)
+        return await self._jobs.run(
+            "evaluate",
+            {"path": str(path), "data": str(data), "pipeline": _text(pipeline)},
+            title=f"Evaluate: {row.name if row else path.name}",
+            subject=row.sha256 if row else None,
+            again=lambda: self.evaluate(model, data=data, pipeline=pipeline),
+        )
 
     async def bench(
         self, model: str | Path, *, profile: bool = False, soak_minutes: float = 0.0
     ) -> dict[str, Any]:
         """Honest latency on this machine: the keys of `bench` in docs/cli.md."""
-        raise NotImplementedError
+        path, row = await self._source(model)
+        return await self._jobs.run(
+            "bench",
+            {"path": str(path), "profile": profile, "soak_minutes": soak_minutes},
+            title=f"Benchmark: {row.name if row else path.name}",
+            subject=row.sha256 if row else None,
+            again=lambda: self.bench(model, profile=profile, soak_minutes=soak_minutes),
+        )
+
+    async def _source(self, model: str | Path) -> tuple[Path, ModelRow | None]:
+        """Where a model's file is, and its row when it is one of the library; raises InputError."""
+        if isinstance(model, str):
+            row = self._models.get(model)
+            return Path(row.path), row
+        await self._models.require_file(model)
+        return model.absolute(), None
+
+    async def _require(self, *paths: Path | None) -> None:
+        for path in paths:
+            if path is not None:
+                await self._models.require_file(path)
+
+    @staticmethod
+    def _described(recipe: Recipe) -> dict[str, Any]:
+        reasons = [catalog.reason_unavailable(catalog.spec(step.pass_id)) for step in recipe.steps]
+        reason = next((reason for reason in reasons if reason), "")
+        return {
+            **recipe.as_dict(),
+            "needs_data": recipe.needs_data,
+            "available": not reason,
+            "reason": reason or None,
+        }
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())

@@ -1,0 +1,35 @@
+"""`edgestudio evaluate`: accuracy on labelled data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgestudio.cli.console import Console, table
+from edgestudio.studio.app import Studio
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL --data DATA [--pipeline FILE]."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a model file")
+    parser.add_argument("--data", type=Path, required=True, help="labelled data")
+    parser.add_argument(
+        "--pipeline", type=Path, metavar="FILE", help="how raw data becomes the model's input"
+    )
+
+
+async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
+    """Evaluate in a worker and print."""
+    result = await studio.optimizer.evaluate(options.model, data=options.data, pipeline=options.pipeline)
+    per_class = result.get("per_class") or {}
+    entries = per_class.items() if isinstance(per_class, dict) else enumerate(per_class)
+    rows = [(name, _share(value)) for name, value in entries]
+    listing = table(("class", "right"), rows) if rows else ""
+    console.result(result, f"{listing}\n\ntop-1 {_share(result.get('top1'))} of {result.get('n')}".strip())
+    return 0
+
+
+def _share(value: object) -> str:
+    if isinstance(value, dict):
+        value = value.get("recall", value.get("top1", value.get("accuracy")))
+    return f"{value:.2%}" if isinstance(value, int | float) else "unknown"

@@ -1,0 +1,65 @@
+"""`edgestudio watch`: stream what a board reports, one record a line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from edgestudio.cli.console import Console
+from edgestudio.studio.app import Studio
+from edgestudio.wire.errors import InputError
+from edgestudio.wire.histogram import LatencyHistogram
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """DEVICE [--for S]."""
+    parser.add_argument("device", metavar="DEVICE", help="a name, an id prefix, or host:port")
+    parser.add_argument("--for", dest="seconds", type=float, metavar="S", help="end after this many seconds")
+
+
+async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
+    """Print records until the time is over, or until interrupted."""
+    board = await studio.boards.locate(options.device)
+    try:
+        async with asyncio.timeout(options.seconds):
+            async for record in studio.boards.records(board.id):
+                console.record(record, _text(record))
+    except TimeoutError:
+        return 0
+    return 0
+
+
+def _text(record: Mapping[str, Any]) -> str:
+    when = time.strftime("%H:%M:%S", time.localtime(float(record.get("t") or 0.0)))
+    kind = record.get("k")
+    if kind == "win":
+        return f"{when}  {record.get('m')} r{record.get('rel')}  {_window(record)}{_badge(record)}"
+    if kind == "evt":
+        return f"{when}  {record.get('name')}: {record.get('text')}{_badge(record)}"
+    if kind == "gap":
+        return f"{when}  some records were missed ({record.get('from')} to {record.get('to')})"
+    return f"{when}  {kind}"
+
+
+def _window(record: Mapping[str, Any]) -> str:
+    duration = float(record.get("dur") or 0.0)
+    rate = f"{record.get('n', 0) / duration:.1f} /s" if duration else "unknown rate"
+    parts = [rate, f"{record.get('err', 0)} errors"]
+    total = (record.get("lat") or {}).get("tot")
+    if total:
+        try:
+            histogram = LatencyHistogram.from_dict(total)
+            parts.append(f"p50 {histogram.percentile(50):.3g} ms  p99 {histogram.percentile(99):.3g} ms")
+        except InputError:
+            parts.append("latency unreadable")
+    for name, reading in (record.get("sys") or {}).items():
+        if "temp" in name and isinstance(reading, list) and reading[0] is not None:
+            parts.append(f"{name} {reading[0]:.1f} {reading[1]}")
+    return "  ".join(parts)
+
+
+def _badge(record: Mapping[str, Any]) -> str:
+    return "  [simulated]" if record.get("sim") else ""

@@ -1,0 +1,206 @@
+"""Boards that run on this computer: the real agent as a child process, its console as the board's screen."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgestudio.studio.child import child_environment, end_process, own_command, spawn_options, until_gone
+from edgestudio.studio.files import write_atomically
+from edgestudio.studio.folder_lock import FolderLock
+from edgestudio.studio.paths import Paths
+from edgestudio.wire.errors import DeviceError
+
+_SCREEN_LINES = 40
+_READY_S = 60.0
+_GRACE_S = 8.0
+_READY = re.compile(r"\bready on (?P<host>\S+):(?P<port>\d+)\b")
+_CODE = re.compile(r"\bpairing code: (?P<code>\S+)")
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(slots=True)
+class LocalBoard:
+    """One agent that was started from here. `profile` names its simulated sensors, None for real ones."""
+
+    name: str
+    profile: str | None
+    folder: Path
+    log: Path
+    lock: FolderLock
+    process: asyncio.subprocess.Process | None = None
+    port: int = 0
+    screen: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=_SCREEN_LINES))
+    is_stopping: bool = False
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def is_running(self) -> bool:
+        """True while its process lives."""
+        return self.process is not None and self.process.returncode is None
+
+    @property
+    def code(self) -> str | None:
+        """The newest pairing code on its screen."""
+        for line in reversed(self.screen):
+            found = _CODE.search(line)
+            if found:
+                return found["code"]
+        return None
+
+
+class LocalBoards:
+    """Starts and ends them; `on_change` is told when a screen or a process changes."""
+
+    def __init__(self, paths: Paths, on_change: Callable[[LocalBoard], None]) -> None:
+        self._paths = paths
+        self._on_change = on_change
+        self._boards: dict[str, LocalBoard] = {}
+        self._starting = asyncio.Lock()
+
+    def at(self, address: str, port: int) -> LocalBoard | None:
+        """The running board that listens there."""
+        if not address.startswith("127."):
+            return None
+        running = (board for board in self._boards.values() if board.is_running)
+        return next((board for board in running if board.port == port), None)
+
+    def named(self, name: str) -> LocalBoard | None:
+        """The board of this name, running or not."""
+        return self._boards.get(name)
+
+    async def start(self, profile: str | None, name: str | None = None) -> LocalBoard:
+        """Start a board, again one that was made before and is not running, else a new one.
+
+        Raises DeviceError with the agent's own words when it does not come up.
+        """
+        async with self._starting:
+            board = self._reserve(profile, name)
+            try:
+                await self._launch(board)
+            except BaseException:
+                await self.stop(board.name)
+                raise
+            return board
+
+    async def stop(self, name: str) -> None:
+        """End a board's process; its data stays."""
+        board = self._boards.pop(name, None)
+        if board is None:
+            return
+        board.is_stopping = True
+        try:
+            if board.process is not None:
+                await end_process(board.process, _GRACE_S)
+            for task in board.tasks:
+                task.cancel()
+            await asyncio.gather(*board.tasks, return_exceptions=True)
+        finally:
+            board.lock.release()
+            self._on_change(board)
+
+    async def stop_all(self) -> None:
+        """End all of them at once."""
+        await asyncio.gather(*(self.stop(name) for name in tuple(self._boards)))
+
+    def _reserve(self, profile: str | None, name: str | None) -> LocalBoard:
+        stem = name or ("this-computer" if profile is None else f"simulated-{profile}")
+        number = 1
+        while True:
+            candidate = stem if number == 1 else f"{stem}-{number}"
+            number += 1
+            folder = self._paths.boards / candidate
+            if candidate in self._boards:
+                if profile is None:
+                    raise DeviceError("This computer is running as a board already.", code="already-running")
+                continue
+            if folder.exists() and _profile_of(folder) != profile:
+                continue
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = FolderLock(folder)
+            if not lock.acquire():
+                continue  # another studio with the same home runs it
+            break
+        write_atomically(folder / "board.json", json.dumps({"name": candidate, "profile": profile}) + "\n")
+        log = self._paths.logs / f"board-{candidate}.log"
+        board = LocalBoard(candidate, profile, folder, log, lock)
+        self._boards[candidate] = board
+        return board
+
+    async def _launch(self, board: LocalBoard) -> None:
+        command = own_command(
+            "--end-with-stdin", "agent", "--name", board.name, "--host", _LOOPBACK, "--port", "0",
+            "--data", str(board.folder / "data"),
+            *(["--simulate", board.profile] if board.profile else []),
+        )  # fmt: skip
+        log = await asyncio.to_thread(board.log.open, "ab")
+        try:
+            board.process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env=child_environment(),
+                **spawn_options(),
+            )
+        except OSError as error:
+            raise DeviceError(
+                f"The board's process could not be started: {error.strerror or error}", code="agent-start"
+            ) from error
+        finally:
+            log.close()
+        ready = asyncio.Event()
+        board.tasks = [
+            asyncio.create_task(self._read(board, ready)),
+            asyncio.create_task(self._mourn(board, ready)),
+        ]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ready.wait(), _READY_S)
+        if not board.is_running or not board.port:
+            raise DeviceError(
+                f"The board {board.name} did not come up.",
+                hint=f"Its log is {board.log}.",
+                code="agent-start",
+                details=await asyncio.to_thread(_tail, board.log),
+            )
+
+    async def _read(self, board: LocalBoard, ready: asyncio.Event) -> None:
+        assert board.process is not None
+        assert board.process.stdout is not None
+        async for raw in board.process.stdout:
+            line = raw.decode(errors="replace").rstrip()
+            board.screen.append(line)
+            found = _READY.search(line)
+            if found:
+                board.port = int(found["port"])
+                ready.set()
+            self._on_change(board)
+
+    async def _mourn(self, board: LocalBoard, ready: asyncio.Event) -> None:
+        assert board.process is not None
+        status = await until_gone(board.process)
+        if not board.is_stopping:
+            board.screen.append(f"(ended with status {status})")
+            self._on_change(board)
+        ready.set()
+
+
+def _profile_of(folder: Path) -> str | None:
+    try:
+        profile = json.loads((folder / "board.json").read_text(encoding="utf-8"))["profile"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # unreadable: it is nobody's
+    return None if profile is None else str(profile)
+
+
+def _tail(path: Path, limit: int = 4000) -> str:
+    try:
+        return path.read_bytes()[-limit:].decode(errors="replace")
+    except OSError:
+        return ""

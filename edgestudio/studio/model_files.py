@@ -1,0 +1,95 @@
+"""Models on their way between disk, library and rows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgestudio.model.library import Entry
+from edgestudio.studio.rows import ModelRow
+from edgestudio.wire.errors import InputError, ModelError
+
+
+def row_of(entry: Entry) -> ModelRow:
+    """An entry of the library as the stores hold it."""
+    return ModelRow(
+        sha256=entry.sha256,
+        name=entry.name,
+        path=str(entry.path),
+        format=entry.format,
+        size_bytes=entry.size_bytes,
+        created=entry.created,
+        parent=entry.parent,
+        recipe=entry.recipe,
+        version=entry.version,
+        tags=entry.tags,
+        summary=entry.summary,
+        graph_path=text_or_none(entry.graph_path),
+        layout_path=text_or_none(entry.layout_path),
+        pipeline_path=text_or_none(entry.pipeline_path),
+        data_path=entry.data,
+        before=entry.before,
+        after=entry.after,
+        steps=entry.steps,
+    )
+
+
+def copy_model(entry: Entry, to: Path) -> None:
+    """Copy a model and what it needs beside it; raises InputError and leaves nothing half written."""
+    partial = to.with_name(f".{to.name}.partial")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if entry.path.is_dir():
+            shutil.copytree(entry.path, partial)
+        else:
+            shutil.copyfile(entry.path, partial)
+        for companion in entry.companions:
+            beside = to.parent / companion.relative_to(entry.path.parent)
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(companion, beside)
+        if to.is_dir():
+            shutil.rmtree(to)
+        partial.replace(to)
+    except OSError as error:
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise InputError(
+            f"{to} cannot be written: {why}.", hint="Choose another place.", code="unwritable"
+        ) from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def companions(path: Path, result: Mapping[str, Any]) -> tuple[Path, ...]:
+    """The files beside a model that a worker says it needs."""
+    return tuple(path.parent / name for name in result.get("companions") or ())
+
+
+def problem_of(path: Path) -> ModelError | None:
+    """Why a path cannot be opened, or None."""
+    try:
+        if not path.exists():
+            return ModelError(f"There is no file {path}.", hint="Check the path.", code="missing-file")
+        if not os.access(path, os.R_OK):
+            return ModelError(
+                f"{path} may not be read.", hint="Check the permissions of the file.", code="unreadable-file"
+            )
+    except (OSError, ValueError) as error:
+        return ModelError(f"{path} cannot be used: {error}.", hint="Check the path.", code="unreadable-file")
+    return None
+
+
+def path_or_none(text: str | None) -> Path | None:
+    """A path that may be absent."""
+    return None if text is None else Path(text)
+
+
+def text_or_none(path: Path | None) -> str | None:
+    """A path that may be absent, as rows and requests hold it."""
+    return None if path is None else str(path)

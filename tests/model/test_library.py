@@ -1,0 +1,115 @@
+"""The library keeps a model whole or not at all, under the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgestudio.model.library import Library, content_sha256
+from edgestudio.wire.errors import InputError, ModelError
+
+
+@pytest.fixture
+def library(tmp_path):
+    return Library(tmp_path / "library")
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"weights" * 1000)
+    return path
+
+
+def test_keeps_content_facts_and_lineage(library, model, tmp_path):
+    graph = tmp_path / "graph.json"
+    graph.write_text("{}")
+    source = library.add(model, name="net", format="onnx", graph=graph, summary={"nodes": 3}, data="/d")
+    assert source.sha256 == hashlib.sha256(model.read_bytes()).hexdigest() == content_sha256(model)
+    assert source.path.read_bytes() == model.read_bytes()
+    small = tmp_path / "small.onnx"
+    small.write_bytes(b"w")
+    variant = library.add(
+        small, name="net int8", format="onnx", parent=source.sha256, recipe="int8", steps=({"pass": "x"},)
+    )
+    again = Library(tmp_path / "library")
+    assert list(again.entries()) == [source, variant]
+    assert again.get(source.sha256).graph_path.read_text() == "{}"
+    assert again.get(source.sha256).layout_path is None
+    assert again.get("0" * 64) is None
+
+
+def test_the_same_content_is_kept_once_with_its_age(library, model, tmp_path):
+    first = library.add(model, name="net", format="onnx")
+    library.update(first.sha256, tags=("mine",))
+    second = library.add(model, name="other", format="onnx", parent="f" * 64, recipe="fp16")
+    assert (second.created, second.tags, second.name) == (first.created, ("mine",), "other")
+    assert second.parent is None
+    assert len(list(library.entries())) == 1
+
+
+def test_folders_and_companions_keep_their_shape(library, tmp_path):
+    folder = tmp_path / "net.mlpackage"
+    (folder / "Data").mkdir(parents=True)
+    (folder / "Data" / "weights.bin").write_bytes(b"w" * 10)
+    (folder / "Manifest.json").write_text("{}")
+    entry = library.add(folder, name="net", format="coreml")
+    assert (entry.path / "Data" / "weights.bin").read_bytes() == b"w" * 10
+    assert entry.sha256 == content_sha256(folder)
+    assert entry.size_bytes == 12
+    assert entry.companions == ()
+    model = tmp_path / "net.onnx"
+    model.write_bytes(b"m")
+    (tmp_path / "net.bin").write_bytes(b"external")
+    entry = library.add(model, name="net", format="onnx", companions=[tmp_path / "net.bin"])
+    assert [path.name for path in entry.companions] == ["net.bin"]
+    assert entry.size_bytes == 9
+
+
+def test_a_source_that_is_not_what_was_read_is_refused(library, model):
+    with pytest.raises(ModelError) as caught:
+        library.add(model, name="net", format="onnx", expected_sha256="0" * 64)
+    assert caught.value.code == "changed-file"
+    assert list(library.entries()) == []
+    assert [path.name for path in library._directory.iterdir()] == []
+
+
+def test_removing_keeps_variants_and_damage_is_left_out(library, model):
+    entry = library.add(model, name="net", format="onnx")
+    library.remove(entry.sha256)
+    library.remove(entry.sha256)
+    assert list(library.entries()) == []
+    with pytest.raises(InputError):
+        library.update(entry.sha256, name="x")
+    entry = library.add(model, name="net", format="onnx")
+    (entry.folder / "entry.json").write_text('{"schema_version": 1, "name": ')
+    assert list(library.entries()) == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may mount a small disk"
+)
+def test_a_full_disk_changes_nothing(tmp_path, model):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this system does not let root mount a tmpfs")
+    try:
+        library = Library(disk / "library")
+        small = library.add(_file(tmp_path / "small", 100), name="small", format="onnx")
+        with pytest.raises(InputError) as caught:
+            library.add(_file(tmp_path / "big", 200_000), name="big", format="onnx")
+        assert caught.value.code == "disk-full"
+        assert list(library.entries()) == [small]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def _file(path: Path, size: int) -> Path:
+    path.write_bytes(os.urandom(size))
+    return path
