@@ -39,7 +39,7 @@ def bug(params, out_dir, progress):
 
 
 def segv(params, out_dir, progress):
-    print("last words", flush=True)
+    print("last words", flush=True)  # noqa: T201  as a library would
     ctypes.string_at(0)
 
 
@@ -56,7 +56,7 @@ def sleep(params, out_dir, progress):
 
 
 def noisy(params, out_dir, progress):
-    print('{"event": "done", "result": {"from": "print"}}', flush=True)
+    print('{"event": "done", "result": {"from": "print"}}', flush=True)  # noqa: T201  as a library would
     os.write(1, b"garbage on the descriptor\n")
     subprocess.run([sys.executable, "-c", "print('a child talks')"], check=True)
     os.write(2, b"x" * 300_000)

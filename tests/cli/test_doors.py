@@ -1,0 +1,131 @@
+"""The one door picks without importing more than it needs, and refuses in a sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edgestudio import __version__
+from edgestudio.__main__ import main
+from edgestudio.cli.verbs import VERBS
+
+ML = {
+    "onnx", "onnxruntime", "tensorflow", "torch", "coremltools", "ai_edge_litert", "ai_edge_quantizer",
+    "openvino", "keras", "onnxslim",
+}  # fmt: skip
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edgestudio", *arguments],
+        capture_output=True, text=True, check=False, timeout=100, **options,
+    )  # fmt: skip
+
+
+def test_version_and_help_say_what_there_is():
+    assert run("--version").stdout == f"edgestudio {__version__}\n"
+    said = run("--help")
+    assert said.returncode == 0
+    assert all(f"  {verb} " in said.stdout for verb in (*VERBS, "agent"))
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_explains_itself(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert "--json" in capsys.readouterr().out
+
+
+def test_studio_and_command_line_import_no_machine_learning_and_no_qt():
+    code = (
+        "import sys, importlib\n"
+        "from edgestudio.studio.app import Studio\n"
+        "from edgestudio.cli.verbs import VERBS\n"
+        "import edgestudio.__main__, edgestudio.cli.main, edgestudio.studio.command_list\n"
+        "studio = Studio()\n"
+        "studio.optimizer.recipes(), studio.optimizer.passes()\n"
+        "[importlib.import_module(verb.module) for verb in VERBS.values()]\n"
+        "print(' '.join(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(said.stdout.split())
+    assert not loaded & ML
+    assert not loaded & {"PySide6", "pyqtgraph"}
+
+
+def test_a_mistyped_verb_is_refused(capsys):
+    assert main(["inspekt"]) == 2
+    assert capsys.readouterr().err.startswith("error: There is no verb and no file 'inspekt'.")
+
+
+def test_wrong_arguments_are_an_error_object_under_json(capsys):
+    assert main(["inspect", "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert said["error"]["code"] == "usage"
+    assert said["error"]["hint"] == "See edgestudio inspect --help."
+
+
+def test_a_missing_file_is_refused(capsys, tmp_path):
+    assert main(["inspect", str(tmp_path / "absent.onnx"), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "missing-file"
+
+
+def test_a_home_that_cannot_be_used_is_named(capsys, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGESTUDIO_HOME", str(tmp_path / "file"))
+    assert main(["recipes", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "home-unusable"
+
+
+def test_without_a_display_the_window_says_so():
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    }
+    said = run(env=environment)
+    assert said.returncode == 2
+    assert said.stderr.startswith("There is no display for the window.\n")
+
+
+def test_a_bug_says_so_and_leaves_its_details_in_a_log(capsys, tmp_path, monkeypatch):
+    from edgestudio.cli import recipes
+
+    async def broken(studio, options, console):
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(recipes, "run", broken)
+    assert main(["recipes"]) == 3
+    said = capsys.readouterr().err
+    assert "This is a bug: KeyError: 'surprise'" in said
+    assert "Traceback" not in said
+    log = said.split("The details are in ")[1].split(";")[0]
+    with open(log, encoding="utf-8") as file:  # noqa: PTH123
+        assert "Traceback" in file.read()
+
+
+def test_only_own_modules_are_run_for_children(capsys):
+    assert main(["-m", "http.server"]) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_verb_ends_with_130_and_leaves_no_worker(tmp_path, number):
+    model = tmp_path / "fifo.onnx"
+    os.mkfifo(model)  # a worker that opens it waits until somebody writes
+    verb = subprocess.Popen(
+        [sys.executable, "-m", "edgestudio", "devices", "--wait", "60", "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(3)
+    verb.send_signal(number)
+    out, err = verb.communicate(timeout=60)
+    assert verb.returncode == 130, err
+    assert json.loads(out)["error"]["code"] == "interrupted"
