@@ -9,11 +9,11 @@ run:
 	@sh installers/run.sh $(FILES)
 
 demo:
-	@sh installers/setup.sh display
+	@sh installers/setup.sh
 	@$(PYTHON) -m tests.journeys.demonstration
 
 test:
-	@sh installers/setup.sh display
+	@sh installers/setup.sh tests
 	@sh tests/run.sh
 
 bench:

@@ -1,9 +1,11 @@
 #!/bin/sh
 # Prepares a checkout: a Python environment in .venv with the pinned packages, and the system libraries that
-# the window needs. `setup.sh display` also brings a virtual screen. Says what it does; safe to run again.
+# the window needs. `setup.sh tests` also brings what the tests use, a virtual screen and the extra `netron-view`.
+# Says what it does; safe to run again.
 set -eu
 cd "$(dirname "$0")/.."
 
+purpose="${1:-use}"
 say() { printf '%s\n' "setup: $*" >&2; }
 fail() { printf '%s\n' "setup: $1" "       $2" >&2; exit 2; }
 
@@ -48,12 +50,18 @@ missing_libraries() {
         libxcb-keysyms.so.1:libxcb-keysyms1 libxcb-shape.so.0:libxcb-shape0 libxcb-xkb.so.1:libxcb-xkb1; do
         $ldconfig -p | grep -q "${pair%%:*}" || printf '%s ' "${pair#*:}"
     done
+    [ "$purpose" = tests ] || return 0
+    # What the web engine behind Netron's view loads besides.
+    for pair in libnss3.so:libnss3 "libasound.so.2:libasound2|libasound2t64" libXcomposite.so.1:libxcomposite1 \
+        libXdamage.so.1:libxdamage1 libXrandr.so.2:libxrandr2 libXtst.so.6:libxtst6 libxkbfile.so.1:libxkbfile1; do
+        $ldconfig -p | grep -q "${pair%%:*}" || printf '%s ' "${pair#*:}"
+    done
 }
 
 if [ "$(uname -s)" = Linux ]; then
     ldconfig=$(command -v ldconfig || echo /sbin/ldconfig)
     wanted=$(missing_libraries)
-    if [ "${1:-}" = display ] || [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
+    if [ "$purpose" = tests ] || [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
         command -v Xvfb >/dev/null 2>&1 || wanted="$wanted xvfb"
         command -v xdotool >/dev/null 2>&1 || wanted="$wanted xdotool"
     fi
@@ -68,17 +76,20 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     install_system "python$version-venv"
 fi
 
-stamp=".venv/installed-$(cat pyproject.toml constraints.txt installers/setup.sh | cksum | tr ' ' '-')"
+stamp=".venv/installed-$purpose-$(cat pyproject.toml constraints.txt installers/setup.sh | cksum | tr ' ' '-')"
 if [ ! -e "$stamp" ]; then
     say "creating .venv and installing the pinned packages (about a minute)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
-    rm -f .venv/installed-*
-    .venv/bin/python - >.venv/wanted.txt <<'PYTHON'
+    rm -f .venv/installed-"$purpose"-*
+    .venv/bin/python - "$purpose" >.venv/wanted.txt <<'PYTHON'
+import sys
 import tomllib
 
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
-print(*project["dependencies"], *project["optional-dependencies"]["test"], sep="\n")
+extras = ["test", "netron-view"] if sys.argv[1] == "tests" else []
+wanted = project["dependencies"] + [name for extra in extras for name in project["optional-dependencies"][extra]]
+print(*wanted, "hatchling", sep="\n")
 PYTHON
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r .venv/wanted.txt \
         || fail "the Python packages could not be installed." "pip's message is above; a package index (or PIP_FIND_LINKS with the files) must be reachable."
