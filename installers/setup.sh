@@ -81,6 +81,10 @@ if [ ! -e "$stamp" ]; then
     say "creating .venv and installing the pinned packages (about a minute)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     rm -f .venv/installed-"$purpose"-*
+    # Older versions of pip cannot take hashes from a constraints file.
+    sed -n '/^pip==/,/[^\\]$/p' constraints.txt >.venv/pip.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/pip.txt \
+        || fail "pip could not be updated." "Its message is above; a package index (or PIP_FIND_LINKS with the files) must be reachable."
     .venv/bin/python - "$purpose" >.venv/wanted.txt <<'PYTHON'
 import sys
 import tomllib
