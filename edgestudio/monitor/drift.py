@@ -10,18 +10,16 @@ z-score (k = 1, h = 10), turned red by the 3-of-5 rule. On simulated streams tha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestudio.wire.errors import InputError
+from edgestudio.wire.baseline import BINS, MIN_WINDOWS, Baseline, wasserstein
 
 Level = Literal["unknown", "calibrating", "ok", "amber", "red"]
 
-BINS = 64
 MIN_PREDICTIONS = 500
 """A window is judged from this many predictions on; below, "not enough data" and never a number."""
 AUTOCORRELATION_FACTOR = 10
@@ -33,85 +31,12 @@ FALSE_ALARM_WINDOWS = 600
 MIN_SPREAD, MIN_THRESHOLD = 0.002, 0.01
 
 
-def wasserstein(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """W1 distance of two histograms of counts over [0, 1] with equal bins, in 0..1; NaN when one is empty."""
-    if a.sum() <= 0 or b.sum() <= 0:
-        return float("nan")
-    return float(np.abs(np.cumsum(a / a.sum() - b / b.sum())).sum() / len(a))
-
-
 def population_stability(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     """PSI of histogram `b` against the reference `a`, half a count added to every bin; NaN when one is empty."""
     if a.sum() <= 0 or b.sum() <= 0:
         return float("nan")
     p, q = (a + 0.5) / (a + 0.5).sum(), (b + 0.5) / (b + 0.5).sum()
     return float(((q - p) * np.log(q / p)).sum())
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What the confidences of one variant looked like at home: 64 counts over [0, 1].
-
-    `held_out` are the W1 distances of held-out contiguous windows to the reference; `window` is how many
-    predictions each of them held.
-    """
-
-    counts: NDArray[np.float64]
-    held_out: tuple[float, ...] = ()
-    window: int = 0
-
-    @property
-    def n(self) -> int:
-        """Predictions behind the baseline."""
-        return int(self.counts.sum())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able form, as it travels with a release (`baseline.json`)."""
-        return {
-            "schema_version": 1,
-            "confidence": {"b": len(self.counts), "c": [int(count) for count in self.counts]},
-            "held_out": {"window": self.window, "w1": [round(value, 6) for value in self.held_out]},
-        }
-
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> Baseline:
-        """Read `baseline.json`; raises InputError when it is not one."""
-        try:
-            counts = np.asarray(document["confidence"]["c"], dtype=np.float64)
-            held = document.get("held_out", {})
-            distances = tuple(float(value) for value in held.get("w1", ()))
-            window = int(held.get("window", 0))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                "This is not a baseline of confidences.", hint="Pack the release again."
-            ) from error
-        if counts.shape != (BINS,) or not np.isfinite(counts).all() or (counts < 0).any():
-            raise InputError(
-                f"A baseline has {BINS} counts, none below zero.", hint="Pack the release again."
-            )
-        if not all(0 <= value <= 1 for value in distances):
-            raise InputError("A baseline's distances lie between 0 and 1.", hint="Pack the release again.")
-        return cls(counts, distances, window)
-
-
-def baseline_of(confidences: Iterable[float], windows: int = CALIBRATION_WINDOWS) -> Baseline:
-    """Baseline from confidences in their order of time: all of them are the histogram; for the threshold one
-    half is the reference and the other is cut into contiguous held-out windows (at least 20 values each)."""
-    values = np.asarray([value for value in confidences if 0 <= value <= 1], dtype=np.float64)
-    half = len(values) // 2
-    size = min(max(half // windows, 20), MIN_PREDICTIONS)
-    reference, rest = histogram(values[:half]), values[half:]
-    held = tuple(
-        wasserstein(reference, histogram(rest[start : start + size]))
-        for start in range(0, len(rest) - size + 1, size)
-    )
-    return Baseline(histogram(values), held if len(held) >= PERSISTENCE_OF else (), size)
-
-
-def histogram(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """64 counts of values in [0, 1]."""
-    index = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
-    return np.bincount(index, minlength=BINS).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -139,7 +64,7 @@ class DriftDetector:
         self._needed = max(MIN_PREDICTIONS, int(AUTOCORRELATION_FACTOR * autocorrelation))
         self._pending = np.zeros(BINS)
         self._calibration: list[float] = list(baseline.held_out) if baseline else []
-        self._is_calibrated = len(self._calibration) >= PERSISTENCE_OF
+        self._is_calibrated = len(self._calibration) >= MIN_WINDOWS
         self._recent: deque[bool] = deque(maxlen=PERSISTENCE_OF)
         self._cusum = 0.0
         self._windows = 0

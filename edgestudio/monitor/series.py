@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgestudio.monitor.drift import Baseline, DriftDetector, DriftState
+from edgestudio.monitor.drift import DriftDetector, DriftState
 from edgestudio.monitor.ring import Floats, Ring
 from edgestudio.monitor.shift import population_stability
+from edgestudio.wire.baseline import Baseline
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.histogram import CONFIDENCE_BINS, ConfidenceHistogram, LatencyHistogram
 from edgestudio.wire.records import Event, SensorReading, Window

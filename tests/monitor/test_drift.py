@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgestudio.monitor.drift import (
-    BINS,
-    Baseline,
-    DriftDetector,
-    baseline_of,
-    histogram,
-    population_stability,
-    wasserstein,
-)
+from edgestudio.monitor.drift import DriftDetector, population_stability
+from edgestudio.wire.baseline import BINS, Baseline, baseline_of, histogram, wasserstein
 from edgestudio.wire.errors import InputError
 
 

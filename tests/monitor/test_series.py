@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgestudio.monitor.drift import baseline_of
 from edgestudio.monitor.series import BoardSeries
+from edgestudio.wire.baseline import baseline_of
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.histogram import ConfidenceHistogram, LatencyHistogram
 from edgestudio.wire.records import Event, SensorReading, Window

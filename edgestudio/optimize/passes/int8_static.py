@@ -6,6 +6,7 @@ import contextlib
 import io
 import platform
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +69,8 @@ class ChunkReader:
     def __init__(self, samples: Samples, count: int, chunk: int, context: StepContext) -> None:
         self._samples, self._count, self._chunk = samples, count, chunk
         self._context = context
-        self._iterator: Iterator[Feeds] = iter(())
+        self._stream: Iterator[Feeds] = iter(())
+        self._chunk_left: Iterator[Feeds] = iter(())
 
     def __len__(self) -> int:
         """Rounded up to whole chunks; the last may be shorter."""
@@ -78,11 +80,13 @@ class ChunkReader:
         """Next comes the chunk from `start_index` to `end_index`."""
         stop = min(end_index, self._count)
         self._context.progress.log(f"calibrating on sample {start_index + 1} to {stop} of {self._count}")
-        self._iterator = self._samples.feeds(start_index, stop)
+        if start_index == 0:
+            self._stream = self._samples.feeds(0, self._count)
+        self._chunk_left = islice(self._stream, stop - start_index)
 
     def get_next(self) -> Feeds | None:
         """The next sample's inputs, None at the end of the chunk."""
-        return next(self._iterator, None)
+        return next(self._chunk_left, None)
 
 
 def activation_sign(options: Options) -> Literal["unsigned", "signed"]:

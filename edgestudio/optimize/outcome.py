@@ -1,0 +1,109 @@
+"""Measures a variant beside what it was made from: size, latency, accuracy, error, and what that means in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgestudio.optimize import latency
+from edgestudio.optimize.datasets import DataSamples, classes_of
+from edgestudio.optimize.evaluate import Evaluation, evaluate
+from edgestudio.optimize.package import MAX_EVALUATED, write_companions
+from edgestudio.optimize.trial import Trial, error_between, is_comparable, opened
+from edgestudio.runtime.pipeline import Pipeline
+from edgestudio.runtime.sources import Limited
+from edgestudio.wire.progress import Progress
+
+_EXACT = {"max_abs": 0.0, "cosine": 1.0, "sqnr_db": None, "agreement": 1.0}
+# Shares of the measuring: error, accuracy before, accuracy after, latency, files.
+_ERROR, _BEFORE, _AFTER, _LATENCY = 0.1, 0.35, 0.6, 0.9
+
+
+@dataclass
+class Outcome:
+    """Both sides with `size_bytes, latency_ms, accuracy, error`; verdicts in words; files that go with the variant."""
+
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+def measure(
+    source: Path,
+    artifact: Path,
+    pipeline: Pipeline | None,
+    data: Path | None,
+    out_dir: Path,
+    progress: Progress,
+    span: tuple[float, float],
+    threads: int,
+) -> Outcome:
+    """Measure `artifact` beside `source` on the user's data (noise without); writes its companions to `out_dir`."""
+
+    def at(share: float) -> float:
+        return span[0] + (span[1] - span[0]) * share
+
+    outcome = Outcome()
+    with (
+        opened(source, pipeline, data, threads=threads) as a,
+        opened(artifact, pipeline, data, threads=threads) as b,
+    ):
+        progress.phase("compare the answers", at(0))
+        meter = error_between(a, b)
+        outcome.before["error"] = _EXACT | {"n": meter.samples} if meter else None
+        outcome.after["error"] = meter.as_dict() if meter else None
+        if data is None:
+            outcome.notes.append("error and latency were measured on noise: no data was given")
+        first = _accuracy(a, progress, "accuracy before", (at(_ERROR), at(_BEFORE)))
+        second = _accuracy(b, progress, "accuracy after", (at(_BEFORE), at(_AFTER)))
+        outcome.before["accuracy"] = first.accuracy() if first else None
+        outcome.after["accuracy"] = second.accuracy() if second else None
+        progress.phase("latency", at(_AFTER))
+        compared = latency.compare(
+            a.session, b.session, (a.first, b.first),
+            tick=lambda share: progress.phase("latency", at(_AFTER + (_LATENCY - _AFTER) * share)),
+        )  # fmt: skip
+        outcome.before["latency_ms"], outcome.after["latency_ms"] = compared.first_ms, compared.second_ms
+        outcome.verdicts["latency"] = compared.sentence
+        if not compared.is_inside_noise and compared.speedup < 1:
+            outcome.warnings.append(f"The variant is {compared.sentence}.")
+        if not is_comparable(a.session, b.session):
+            outcome.notes.append("inputs or outputs changed, so the answers cannot be compared")
+        progress.phase("write what goes with it", at(_LATENCY))
+        outcome.files = write_companions(b, second, out_dir)
+    outcome.before["size_bytes"], outcome.after["size_bytes"] = source.stat().st_size, artifact.stat().st_size
+    ratio = outcome.after["size_bytes"] / outcome.before["size_bytes"]
+    outcome.verdicts["size"] = f"{ratio:.0%} of the size before"
+    if first is not None and second is not None and first.n:
+        outcome.verdicts["accuracy"] = _accuracy_sentence(first, second, outcome)
+    return outcome
+
+
+def _accuracy(trial: Trial, progress: Progress, phase: str, span: tuple[float, float]) -> Evaluation | None:
+    """Run the data through the pipeline; None without data or where the model classifies nothing."""
+    if not isinstance(trial.samples, DataSamples) or classes_of(trial.session, trial.pipeline) is None:
+        return None
+    limited = DataSamples(trial.samples.runner, Limited(trial.samples.source, MAX_EVALUATED))
+    progress.phase(phase, span[0])
+    return evaluate(limited, progress, phase, span)
+
+
+def _accuracy_sentence(first: Evaluation, second: Evaluation, outcome: Outcome) -> str:
+    """The change with McNemar's view: only items that one model gets right and the other wrong tell them apart."""
+    rows = zip(first.predicted, second.predicted, first.expected, strict=True)
+    pairs = [(a == label, b == label) for a, b, label in rows if label >= 0]
+    lost = sum(a and not b for a, b in pairs)
+    won = sum(b and not a for a, b in pairs)
+    change = (won - lost) / len(pairs)
+    counts = f"{lost} items lost, {won} won of {len(pairs)}"
+    # (|lost - won| - 1)^2 / (lost + won) above 3.84 is significant at 5 % (McNemar, 1947, with Edwards' correction).
+    is_noise = lost + won == 0 or (abs(lost - won) - 1) ** 2 / (lost + won) < 3.84 or abs(lost - won) <= 1
+    if is_noise:
+        return f"no change in accuracy beyond the noise ({counts})"
+    if change < 0:
+        outcome.warnings.append(f"Accuracy fell by {-change:.1%} ({counts}).")
+    return f"accuracy {'rose' if change > 0 else 'fell'} by {abs(change):.1%} ({counts})"

@@ -1,0 +1,175 @@
+"""What travels with a model: pipeline, golden inputs and outputs, baseline of confidences, samples to go on with."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgestudio.optimize.datasets import DataSamples, pipeline_for
+from edgestudio.optimize.evaluate import Evaluation, evaluate
+from edgestudio.optimize.trial import Trial, opened
+from edgestudio.runtime.backend import open_session
+from edgestudio.runtime.recognise import recognise
+from edgestudio.runtime.sources import FolderSource, Limited
+from edgestudio.wire.baseline import baseline_of
+from edgestudio.wire.errors import RefusedError
+from edgestudio.wire.golden import MAX_SAMPLES as MAX_GOLDEN
+from edgestudio.wire.golden import Golden
+from edgestudio.wire.progress import Progress
+
+MAX_SAMPLES = 64
+MAX_EVALUATED = 5000
+_MAX_GOLDEN_BYTES, _MAX_SAMPLES_BYTES = 32 << 20, 64 << 20
+_RATE_HZ = 10.0
+SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite"}
+
+
+def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
+    """Worker's entry point: `{path, pipeline?, golden_data?, name, version}` to `files {role: path}` and facts.
+
+    Roles: model, pipeline and golden always; baseline and samples when there is data. Everything is computed
+    from this very file with its real runtime. Raises ModelError, RecipeError, RefusedError.
+    """
+    path = Path(params["path"])
+    given = Path(params["pipeline"]) if params.get("pipeline") else None
+    data = Path(params["golden_data"]) if params.get("golden_data") else None
+    progress.phase("open the model", 0.0)
+    model_format = recognise(path)
+    session = open_session(path)
+    try:
+        pipeline, notes = pipeline_for(session, given, data)
+    finally:
+        session.close()
+    with opened(path, pipeline, data) as trial:
+        evaluation = None
+        if isinstance(trial.samples, DataSamples):
+            limited = DataSamples(trial.samples.runner, Limited(trial.samples.source, MAX_EVALUATED))
+            evaluation = evaluate(limited, progress, "run the data", (0.1, 0.8))
+        progress.phase("write the files", 0.9)
+        files = write_companions(trial, evaluation, out_dir)
+    model = out_dir / f"model{SUFFIXES.get(model_format, path.suffix)}"
+    shutil.copyfile(path, model)
+    return {
+        "files": {"model": str(model), **{role: str(file) for role, file in files.items()}},
+        "name": str(params.get("name") or path.stem),
+        "version": str(params.get("version") or ""),
+        "format": model_format,
+        "labels": pipeline.labels,
+        "accuracy": evaluation.accuracy() if evaluation else None,
+        "notes": notes,
+    }
+
+
+def write_companions(trial: Trial, evaluation: Evaluation | None, out_dir: Path) -> dict[str, Path]:
+    """Write pipeline, golden and, where there is data, baseline and samples for `trial`'s model; role to path."""
+    files = {"golden": out_dir / "golden.npz", "pipeline": out_dir / "pipeline.yaml"}
+    chosen: list[int] = list(range(min(MAX_GOLDEN, len(trial.samples))))
+    pipeline = trial.pipeline
+    if isinstance(trial.samples, DataSamples) and evaluation is not None:
+        known = [value for value in evaluation.confidences if math.isfinite(value)]
+        if known:
+            files["baseline"] = out_dir / "baseline.json"
+            files["baseline"].write_text(json.dumps(baseline_of(known).to_dict()), encoding="utf-8")
+        indices = representative(evaluation.confidences, MAX_SAMPLES)
+        chosen = _spread(evaluation.predicted, indices, MAX_GOLDEN)
+        samples = out_dir / "samples.npz"
+        if _write_samples(trial.samples, indices, samples):
+            files["samples"] = samples
+            if pipeline.source is None:
+                source = FolderSource(kind="folder", path=samples.name, rate_hz=_RATE_HZ)
+                pipeline = pipeline.model_copy(update={"source": source})
+    _golden(trial, chosen).save(files["golden"])
+    files["pipeline"].write_text(pipeline.to_yaml(), encoding="utf-8")
+    return files
+
+
+def representative(confidences: list[float], count: int) -> list[int]:
+    """Places of `count` items whose confidences are spread as those of all: evenly over the sorted values.
+
+    Whoever infers on these alone sees nearly the whole data's distribution, and so no drift from it.
+    """
+    if len(confidences) <= count:
+        return list(range(len(confidences)))
+    order = np.argsort(np.nan_to_num(np.asarray(confidences), nan=0.0), kind="stable")
+    picks = ((np.arange(count) + 0.5) * len(order) / count).astype(int)
+    return sorted(int(order[pick]) for pick in picks)
+
+
+def _spread(predicted: list[int], indices: list[int], count: int) -> list[int]:
+    """Up to `count` of `indices`, taking turns between the predicted classes."""
+    by_class: dict[int, list[int]] = {}
+    for index in indices:
+        by_class.setdefault(predicted[index], []).append(index)
+    queues = [by_class[key] for key in sorted(by_class)]
+    turns = [
+        queue[turn]
+        for turn in range(max(map(len, queues), default=0))
+        for queue in queues
+        if turn < len(queue)
+    ]
+    return sorted(turns[:count])
+
+
+def _golden(trial: Trial, indices: list[int]) -> Golden:
+    inputs: dict[str, list[NDArray[Any]]] = {}
+    outputs: dict[str, list[NDArray[Any]]] = {}
+    size = 0
+    wanted = set(indices)
+    for number, feeds in enumerate(trial.samples.feeds(0, max(wanted, default=-1) + 1)):
+        if number not in wanted:
+            continue
+        answers = trial.session.run(feeds)
+        size += sum(array.nbytes for array in (*feeds.values(), *answers.values()))
+        if inputs and size > _MAX_GOLDEN_BYTES:
+            break
+        for name, array in feeds.items():
+            inputs.setdefault(name, []).append(array)
+        for name, array in answers.items():
+            outputs.setdefault(name, []).append(array)
+    if not inputs:
+        raise RefusedError(
+            "There is no sample to make golden inputs from.", hint="Give data with `--golden`."
+        )
+    # An output whose shape depends on the input cannot be stacked; neither can text.
+    stacked = {name: np.stack(rows) for name, rows in outputs.items() if _stacks(rows)}
+    if not stacked or not all(_stacks(rows) for rows in inputs.values()):
+        inputs, outputs = {k: v[:1] for k, v in inputs.items()}, {k: v[:1] for k, v in outputs.items()}
+        stacked = {name: np.stack(rows) for name, rows in outputs.items() if rows[0].dtype.kind in "fiub"}
+    return Golden({name: np.stack(rows) for name, rows in inputs.items()}, stacked)
+
+
+def _write_samples(samples: DataSamples, indices: list[int], path: Path) -> bool:
+    """The raw items as an .npz with `x` (and `y`); False when they are no arrays of one shape."""
+    rows: list[NDArray[Any]] = []
+    labels: list[int | None] = []
+    wanted, size = set(indices), 0
+    for number, item in enumerate(islice(samples.items(), max(indices, default=-1) + 1)):
+        if number not in wanted:
+            continue
+        if not isinstance(item.item, np.ndarray) or item.item.dtype.kind not in "fiub":
+            return False
+        size += item.item.nbytes
+        if rows and size > _MAX_SAMPLES_BYTES:
+            break
+        rows.append(item.item)
+        labels.append(item.label)
+    if not rows or not _stacks(rows):
+        return False
+    arrays: dict[str, NDArray[Any]] = {"x": np.stack(rows)}
+    if all(label is not None for label in labels):
+        arrays["y"] = np.asarray(labels, dtype=np.int64)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    return True
+
+
+def _stacks(rows: list[NDArray[Any]]) -> bool:
+    first = rows[0]
+    return first.dtype.kind in "fiub" and all((r.shape, r.dtype) == (first.shape, first.dtype) for r in rows)

@@ -1,0 +1,84 @@
+"""A model under test: its session, its pipeline and the data, opened together and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from edgestudio.optimize.datasets import DataSamples, RandomSamples, open_data
+from edgestudio.optimize.error import ErrorMeter
+from edgestudio.optimize.step import Feeds
+from edgestudio.runtime.backend import Session, TensorSpec, open_session
+from edgestudio.runtime.pipeline import Pipeline, Runner
+from edgestudio.wire.errors import InputError
+
+# Numerical error settles long before this many samples.
+ERROR_SAMPLES = 32
+
+
+@dataclass(frozen=True)
+class Trial:
+    """`samples` are the user's data through the pipeline, or noise of the right shape without data."""
+
+    session: Session
+    pipeline: Pipeline
+    samples: DataSamples | RandomSamples
+
+    @property
+    def first(self) -> Feeds:
+        """Inputs of the first sample."""
+        return next(iter(self.samples.feeds(0, 1)))
+
+
+@contextmanager
+def opened(path: Path, pipeline: Pipeline | None, data: Path | None, *, threads: int = 1) -> Iterator[Trial]:
+    """Open the model at `path`; raises ModelError, RecipeError. Without a pipeline the model's shapes suggest one."""
+    session = open_session(path, threads=threads)
+    try:
+        chosen = pipeline or Pipeline.default_for(session.inputs, session.outputs)
+        samples: DataSamples | RandomSamples
+        if data is None:
+            samples = RandomSamples(session.inputs)
+        else:
+            samples = DataSamples(Runner(session, chosen), open_data(session, chosen, data))
+        yield Trial(session, chosen, samples)
+    finally:
+        session.close()
+
+
+def is_comparable(a: Session, b: Session) -> bool:
+    """True when both take the same inputs, but for element types, and give as many outputs."""
+    return [_form(spec) for spec in a.inputs] == [_form(spec) for spec in b.inputs] and len(a.outputs) == len(
+        b.outputs
+    )
+
+
+def error_between(a: Trial, b: Trial, limit: int = ERROR_SAMPLES) -> ErrorMeter | None:
+    """Run both on the same samples; None when their inputs or outputs differ in shape."""
+    if not is_comparable(a.session, b.session):
+        return None
+    meter = ErrorMeter()
+    for feeds, other in zip(islice(a.samples.feeds(), limit), islice(b.samples.feeds(), limit), strict=False):
+        cast = other if isinstance(b.samples, DataSamples) else _cast(feeds, b.session.inputs)
+        if not meter.add(a.session.run(feeds), b.session.run(cast)):
+            return None
+    return meter
+
+
+def _form(spec: TensorSpec) -> tuple[str, int]:
+    return spec.name, len(spec.shape)
+
+
+def _cast(feeds: Feeds, inputs: tuple[TensorSpec, ...]) -> Feeds:
+    cast = {}
+    for spec in inputs:
+        if spec.name not in feeds:
+            raise InputError(f"the model has another input: {spec.name}")
+        array = feeds[spec.name]
+        cast[spec.name] = array if spec.dtype == "string" else array.astype(np.dtype(spec.dtype))
+    return cast

@@ -1,0 +1,240 @@
+"""The job behind `optimize`: real models, real runtimes, from the file to the measured variant and its companions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgestudio.assets import resource
+from edgestudio.optimize import recipe
+from edgestudio.optimize.package import package_job
+from edgestudio.optimize.run import optimize_job
+from edgestudio.runtime.backend import open_session
+from edgestudio.runtime.pipeline import Runner, load_pipeline
+from edgestudio.runtime.sources import open_source
+from edgestudio.wire.baseline import Baseline
+from edgestudio.wire.errors import EdgeStudioError, RecipeError, RefusedError
+from edgestudio.wire.golden import Golden
+from edgestudio.wire.progress import Silent
+
+
+class _Heard(Silent):
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, float | None]] = []
+
+    def phase(self, name: str, fraction: float | None = None) -> None:
+        self.phases.append((name, fraction))
+
+
+def _digits(recipe_name: str | dict[str, Any], out: Path, **more: Any) -> dict[str, Any]:
+    params = {
+        "path": str(resource("sample", "digits.onnx")),
+        "recipe": recipe_name,
+        "data": str(resource("sample", "digits_test.npz")),
+        "pipeline": str(resource("sample", "digits.pipeline.yaml")),
+        **more,
+    }
+    return optimize_job(params, out, Silent())
+
+
+@pytest.mark.parametrize(("name", "largest"), [("fp16", 0.52), ("int8-dynamic", 1.0), ("int8-static", 0.3)])
+def test_the_three_recipes_on_the_sample(name: str, largest: float, tmp_path: Path) -> None:
+    source = resource("sample", "digits.onnx")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    result = _digits(name, tmp_path)
+    artifact = Path(result["artifact"])
+    assert result["parent"] == digest == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert result["sha256"] == hashlib.sha256(artifact.read_bytes()).hexdigest()
+    assert result["after"]["size_bytes"] == artifact.stat().st_size <= largest * source.stat().st_size
+    for side in ("before", "after"):
+        assert {"p50", "p90", "p99", "n"} <= set(result[side]["latency_ms"])
+        assert result[side]["latency_ms"]["n"] >= 30
+        assert result[side]["accuracy"]["n"] == 450
+        assert result[side]["accuracy"]["top1"] >= 0.98
+        assert {"max_abs", "cosine", "sqnr_db"} <= set(result[side]["error"])
+    assert result["after"]["error"]["cosine"] > 0.999
+    assert [step["pass"] for step in result["steps"]] == ["canonicalise", name]
+    assert result["steps"][1]["parent"] == result["steps"][0]["sha256"]
+    assert result["steps"][-1]["sha256"] == result["sha256"]
+    assert result["steps"][-1]["tools"]["onnxruntime"]
+    json.dumps(result)
+    assert not list(tmp_path.glob("work-*"))
+
+
+def test_dynamic_quantisation_says_how_little_it_changed(tmp_path: Path) -> None:
+    result = _digits("int8-dynamic", tmp_path)
+    assert result["steps"][-1]["report"]["sentence"] == "1 of 14 weights changed"
+    assert any("hardly smaller" in warning for warning in result["warnings"])
+
+
+def test_companions_are_of_the_variant_itself(tmp_path: Path) -> None:
+    result = _digits("int8-static", tmp_path)
+    session = open_session(Path(result["artifact"]))
+    for feeds, expected in Golden.load(Path(result["golden"])):
+        answer = session.run(feeds)
+        assert np.array_equal(answer["logits"], expected["logits"])
+    pipeline = load_pipeline(Path(result["pipeline"]))
+    assert pipeline.source is not None
+    runner = Runner(session, pipeline)
+    samples = open_source(Path(result["files"]["samples"]))
+    baseline = Baseline.from_dict(json.loads(Path(result["files"]["baseline"]).read_text()))
+    assert baseline.n == 450
+    assert len(samples) == 64
+    seen = np.zeros(64)
+    for item in samples:
+        answer = runner.process(item.item)
+        seen[min(int((answer.confidence or 0) * 64), 63)] += 1
+    shares = np.abs(np.cumsum(seen / seen.sum() - baseline.counts / baseline.n)).sum() / 64
+    assert shares < 0.02
+    session.close()
+
+
+def test_package_job_without_data_still_has_golden_inputs(tmp_path: Path) -> None:
+    params = {"path": str(resource("sample", "digits.onnx")), "name": "digits", "version": "1.0.0"}
+    result = package_job(params, tmp_path, Silent())
+    assert set(result["files"]) == {"model", "pipeline", "golden"}
+    assert len(Golden.load(Path(result["files"]["golden"]))) == 16
+    with_data = package_job(
+        params | {"golden_data": str(resource("sample", "digits_test.npz"))}, tmp_path, Silent()
+    )
+    assert set(with_data["files"]) == {"model", "pipeline", "golden", "baseline", "samples"}
+    assert Path(with_data["files"]["model"]).name == "model.onnx"
+
+
+def test_progress_only_grows(tmp_path: Path) -> None:
+    heard = _Heard()
+    params = {"path": str(resource("sample", "digits.onnx")), "recipe": "fp16"}
+    optimize_job(params, tmp_path, heard)
+    fractions = [fraction for _, fraction in heard.phases if fraction is not None]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.9
+    assert len({name for name, _ in heard.phases}) >= 5
+
+
+def test_static_quantisation_without_data_is_refused_before_work(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="calibration data"):
+        optimize_job(
+            {"path": str(resource("sample", "digits.onnx")), "recipe": "int8-static"}, tmp_path, Silent()
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_calibration_data_of_its_own(tmp_path: Path) -> None:
+    result = _digits("int8-static", tmp_path, calibration=str(resource("sample", "digits_calibration.npz")))
+    assert result["steps"][-1]["report"]["figures"]["calibration_samples"] == 200
+    assert result["after"]["accuracy"]["n"] == 450
+
+
+@pytest.mark.parametrize("sign", ["unsigned", "signed"])
+def test_activations_are_as_asked(sign: str, tmp_path: Path) -> None:
+    import onnx
+
+    chosen = recipe.override(recipe.load("int8-static"), [f"int8-static.activations={sign}"])
+    result = _digits(chosen.as_dict(), tmp_path)
+    model = onnx.load(result["artifact"])
+    types = {t.name: t.data_type for t in model.graph.initializer}
+    zero = next(node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear")
+    assert types[zero] == (onnx.TensorProto.UINT8 if sign == "unsigned" else onnx.TensorProto.INT8)
+
+
+@pytest.mark.parametrize(("target", "sign"), [("x86", "unsigned"), ("arm", "signed"), ("tensorrt", "signed")])
+def test_the_target_decides_what_auto_means(target: str, sign: str) -> None:
+    from edgestudio.optimize.passes.int8_static import Options, activation_sign
+
+    assert activation_sign(Options(target=target)) == sign  # type: ignore[arg-type]
+    assert activation_sign(Options(target=target, activations="signed")) == "signed"  # type: ignore[arg-type]
+
+
+def test_an_excluded_node_stays_in_float_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    import onnx
+
+    first = next(
+        n for n in onnx.load(str(resource("sample", "digits.onnx"))).graph.node if n.op_type == "Conv"
+    )
+    chosen = recipe.override(recipe.load("int8-static"), [f"int8-static.exclude=[{first.output[0]}]"])
+    result = _digits(chosen.as_dict(), tmp_path)
+    assert result["steps"][-1]["report"]["changed"] == 13
+    chosen = recipe.override(recipe.load("int8-static"), ["int8-static.exclude=[nonsense]"])
+    with pytest.raises(RefusedError, match="nonsense"):
+        _digits(chosen.as_dict(), tmp_path)
+
+
+@pytest.mark.models
+def test_int8_of_the_old_mnist_keeps_its_digits_and_shrinks(models_root: Path, tmp_path: Path) -> None:
+    source = models_root / "mnist" / "mnist_cntk_opset8.onnx"
+    data = models_root / "mnist" / "mnist_t10k_0_1000.npz"
+    result = optimize_job(
+        {"path": str(source), "recipe": "int8-static", "data": str(data)}, tmp_path, Silent()
+    )
+    assert result["after"]["accuracy"]["n"] == 1000
+    assert result["after"]["accuracy"]["top1"] >= 0.98
+    assert result["after"]["size_bytes"] < 0.5 * result["before"]["size_bytes"]
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", ["fp16", "int8-dynamic", "int8-static", "int4-weights"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "mnist/mnist_cntk_opset7.onnx",
+        "ic01_mlperf_tiny/winml_cifar10_ImageClassifier.onnx",
+        "object_detection/FastestDet.onnx",
+        "silero_vad/silero_vad.onnx",
+        "silero_vad/silero_vad_half.onnx",
+        "ultraface/version-RFB-320.onnx",
+        "basic_pitch/nmp.onnx",
+        "ic01_mlperf_tiny/pretrainedResnet.tflite",
+        "mnist/mnist_trained_lstm.tflite",
+        "pose_cpm/cpm_model.tflite",
+        "face_short_range_mediapipe/face_detection_short_range.tflite",
+    ],
+)
+def test_real_models_end_in_a_variant_or_a_reason(
+    path: str, name: str, models_root: Path, tmp_path: Path
+) -> None:
+    source = models_root / path
+    params: dict[str, Any] = {"path": str(source), "recipe": name}
+    if name == "int8-static":
+        x = _noise_for(source)
+        if x is None:
+            pytest.skip("several inputs: no data file holds them")
+        np.savez(tmp_path / "noise.npz", x=x)
+        params["data"] = str(tmp_path / "noise.npz")
+    out = tmp_path / "out"
+    out.mkdir()
+    result, refusal = None, ""
+    try:
+        result = optimize_job(params, out, Silent())
+    except EdgeStudioError as error:
+        refusal = error.message
+    if result is None:
+        assert refusal
+        assert list(out.iterdir()) == []
+        return
+    assert Path(result["artifact"]).is_file()
+    assert result["after"]["error"]["cosine"] is None or result["after"]["error"]["cosine"] > 0.5
+
+
+def _noise_for(source: Path) -> np.ndarray | None:
+    session = open_session(source)
+    try:
+        if len(session.inputs) != 1:
+            return None
+        shape = session.inputs[0].concrete()[1:]
+        return np.random.default_rng(0).random((24, *shape), dtype=np.float32)
+    finally:
+        session.close()
+
+
+@pytest.mark.models
+def test_models_of_classical_operators_are_refused_with_the_reason(models_root: Path, tmp_path: Path) -> None:
+    source = models_root / "bad" / "onnx" / "onnxml_OneHotEncoder_26_inputs.onnx"
+    with pytest.raises(EdgeStudioError) as caught:
+        optimize_job({"path": str(source), "recipe": "fp16"}, tmp_path, Silent())
+    assert caught.value.message
+    assert list(tmp_path.iterdir()) == []
