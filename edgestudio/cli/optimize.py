@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PASS.OPTION=VALUE",
         help="change an option of the recipe; may be given several times",
     )
-    parser.add_argument("--data", type=Path, help="data to calibrate and to measure with")
+    parser.add_argument(
+        "--data", type=Path, help="data to measure with, and to calibrate unless told otherwise"
+    )
+    parser.add_argument("--calibration", type=Path, metavar="DATA", help="data for calibration alone")
     parser.add_argument(
         "--pipeline", type=Path, metavar="FILE", help="how raw data becomes the model's input"
     )
@@ -47,9 +50,12 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
         "steps": [dict(step) for step in row.steps],
         "before": row.before,
         "after": row.after,
+        "verdicts": row.verdicts,
+        "warnings": list(row.warnings),
         "pipeline": row.pipeline_path,
     }
-    console.result(result, f"{_card(row.before or {}, row.after or {})}\n\n{artifact}")
+    warnings = "".join(f"\nwarning: {warning}" for warning in row.warnings)
+    console.result(result, f"{_card(row.before or {}, row.after or {})}{warnings}\n\n{artifact}")
     return 0
 
 

@@ -30,7 +30,7 @@ class Entry:
     """One model of the library. `file` is its name inside the entry's folder, `folder` where that is.
 
     `parent` and `recipe` say what it was made from; `before`, `after` and `steps` what was measured then.
-    `data` is where its data lies, outside of the library.
+    `data` and `calibration` are where its data lies, outside of the library.
     """
 
     sha256: str
@@ -46,9 +46,12 @@ class Entry:
     tags: tuple[str, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     data: str | None = None
+    calibration: str | None = None
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
     steps: tuple[Mapping[str, Any], ...] = ()
+    verdicts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -263,8 +266,8 @@ def _read(folder: Path) -> Entry | None:
             return None
         known = {item.name for item in fields(Entry)}
         document = {key: value for key, value in document.items() if key in known}
-        document["tags"] = tuple(document.get("tags", ()))
-        document["steps"] = tuple(document.get("steps", ()))
+        for name in ("tags", "steps", "warnings"):
+            document[name] = tuple(document.get(name, ()))
         entry = Entry(**document, folder=folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -32,9 +32,12 @@ def row_of(entry: Entry) -> ModelRow:
         layout_path=text_or_none(entry.layout_path),
         pipeline_path=text_or_none(entry.pipeline_path),
         data_path=entry.data,
+        calibration_path=entry.calibration,
         before=entry.before,
         after=entry.after,
         steps=entry.steps,
+        verdicts=entry.verdicts,
+        warnings=entry.warnings,
     )
 
 
@@ -92,4 +95,4 @@ def path_or_none(text: str | None) -> Path | None:
 
 def text_or_none(path: Path | None) -> str | None:
     """A path that may be absent, as rows and requests hold it."""
-    return None if path is None else str(path)
+    return None if path is None else str(path.absolute())

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,29 @@ from edgestudio.assets import resource
 from edgestudio.model.library import Entry, Library, content_sha256
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.jobs import JobService
-from edgestudio.studio.model_files import companions, copy_model, path_or_none, problem_of, row_of
+from edgestudio.studio.model_files import (
+    companions,
+    copy_model,
+    path_or_none,
+    problem_of,
+    row_of,
+    text_or_none,
+)
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import InputError, ModelError
 
 # A file that hashes within this time is looked up before any worker is asked about it.
 _QUICK_S = 0.5
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """What is known to belong to a model: how input is made for it, and data of its kind."""
+
+    pipeline: Path | None = None
+    data: Path | None = None
+    calibration: Path | None = None
 
 
 class ModelService:
@@ -40,7 +57,13 @@ class ModelService:
             self.rows.put(row_of(entry))
 
     async def open(
-        self, path: Path, *, name: str | None = None, pipeline: Path | None = None, data: Path | None = None
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        pipeline: Path | None = None,
+        data: Path | None = None,
+        calibration: Path | None = None,
     ) -> ModelRow:
         """Import a file or folder and inspect it; the row appears as soon as the content is known.
 
@@ -52,23 +75,29 @@ class ModelService:
         hashing = asyncio.ensure_future(asyncio.to_thread(content_sha256, path))
         try:
             await asyncio.wait({hashing}, timeout=_QUICK_S)
-            known = await self._known(hashing, pipeline, data)
+            supplies = Supplies(pipeline, data, calibration)
+            known = await self._known(hashing, supplies)
             if known is not None:
                 return known
-            return await self._import(path, name or path.stem, pipeline, data, hashing)
+            return await self._import(path, name or path.stem, supplies, hashing)
         finally:
             await asyncio.gather(hashing, return_exceptions=True)
 
     async def open_sample(self) -> ModelRow:
         """Open the sample model with its pipeline and its labelled data."""
         try:
-            files = [
+            model, pipeline, data, calibration = (
                 resource("sample", name)
-                for name in ("digits.onnx", "digits.pipeline.yaml", "digits_calibration.npz")
-            ]
+                for name in (
+                    "digits.onnx",
+                    "digits.pipeline.yaml",
+                    "digits_test.npz",
+                    "digits_calibration.npz",
+                )
+            )
         except FileNotFoundError as error:
             raise ModelError(f"The sample is missing: {error}", hint="Install EdgeStudio again.") from error
-        return await self.open(files[0], name="digits", pipeline=files[1], data=files[2])
+        return await self.open(model, name="digits", pipeline=pipeline, data=data, calibration=calibration)
 
     async def reinspect(self, sha256: str) -> ModelRow:
         """Inspect a model of the library once more."""
@@ -130,17 +159,23 @@ class ModelService:
         return await self._update(sha256, tags=tuple(dict.fromkeys(tag for tag in tags if tag)))
 
     async def set_data(
-        self, sha256: str, *, data: Path | None = None, pipeline: Path | None = None
+        self,
+        sha256: str,
+        *,
+        data: Path | None = None,
+        pipeline: Path | None = None,
+        calibration: Path | None = None,
     ) -> ModelRow:
         """Say with which data and pipeline a model is calibrated, evaluated and pushed."""
-        facts: dict[str, Any] = {}
-        if data is not None:
-            await self.require_file(data)
-            facts["data"] = str(data.absolute())
-        if pipeline is not None:
-            await self.require_file(pipeline)
-            facts["pipeline"] = pipeline
-        return await self._update(sha256, **facts)
+        for path in (data, pipeline, calibration):
+            if path is not None:
+                await self.require_file(path)
+        facts = {
+            name: str(path.absolute())
+            for name, path in (("data", data), ("calibration", calibration))
+            if path is not None
+        }
+        return await self._update(sha256, pipeline=pipeline, **facts)
 
     async def export(self, sha256: str, to: Path) -> Path:
         """Copy a model's file or folder to `to`, whole or not at all."""
@@ -193,8 +228,7 @@ class ModelService:
         source: ModelRow,
         recipe: str,
         result: Mapping[str, Any],
-        pipeline: Path | None,
-        data: Path | None,
+        supplies: Supplies,
     ) -> ModelRow:
         """Move what a recipe made into the library; runs in a thread while the job's folder exists."""
         artifact = Path(result["artifact"])
@@ -202,12 +236,15 @@ class ModelService:
             artifact,
             name=f"{source.name} {recipe}",
             format=str(result.get("format") or source.format),
-            pipeline=path_or_none(result.get("pipeline")) or pipeline,
+            pipeline=path_or_none(result.get("pipeline")) or supplies.pipeline,
             companions=companions(artifact, result),
             expected_sha256=result.get("sha256"),
             parent=source.sha256,
             recipe=recipe,
-            data=None if data is None else str(data.absolute()),
+            data=text_or_none(supplies.data),
+            calibration=text_or_none(supplies.calibration),
+            verdicts=result.get("verdicts") or {},
+            warnings=tuple(result.get("warnings") or ()),
             before=result.get("before"),
             after=result.get("after"),
             steps=tuple(result.get("steps") or ()),
@@ -219,45 +256,43 @@ class ModelService:
         self.rows.put(row)
         return await self.reinspect(row.sha256)
 
-    async def _known(
-        self, hashing: asyncio.Future[str], pipeline: Path | None, data: Path | None
-    ) -> ModelRow | None:
+    async def _known(self, hashing: asyncio.Future[str], supplies: Supplies) -> ModelRow | None:
         """The row of a model that is in the library already, with what is newly said about it."""
         if not hashing.done():
             return None
         entry = await asyncio.to_thread(self.library.get, hashing.result())
         if entry is None or entry.graph_path is None:
             return None
-        if pipeline or data:
-            return await self.set_data(entry.sha256, pipeline=pipeline, data=data)
+        if supplies != Supplies():
+            return await self.set_data(
+                entry.sha256,
+                data=supplies.data,
+                pipeline=supplies.pipeline,
+                calibration=supplies.calibration,
+            )
         return self.rows.put(row_of(entry))
 
     async def _import(
-        self,
-        path: Path,
-        name: str,
-        pipeline: Path | None,
-        data: Path | None,
-        hashing: asyncio.Future[str],
+        self, path: Path, name: str, supplies: Supplies, hashing: asyncio.Future[str]
     ) -> ModelRow:
         early: list[str] = []
         entries: list[Entry] = []
 
         def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
-            entries.append(
-                self.library.add(
-                    path,
-                    name=name,
-                    format=str(result["summary"].get("format") or ""),
-                    graph=path_or_none(result.get("graph")),
-                    layout=path_or_none(result.get("layout")),
-                    pipeline=pipeline,
-                    companions=companions(path, result),
-                    expected_sha256=result.get("sha256") if path.is_file() else None,
-                    summary=result["summary"],
-                    data=None if data is None else str(data.absolute()),
-                )
+            entry = self.library.add(
+                path,
+                name=name,
+                format=str(result["summary"].get("format") or ""),
+                graph=path_or_none(result.get("graph")),
+                layout=path_or_none(result.get("layout")),
+                pipeline=supplies.pipeline,
+                companions=companions(path, result),
+                expected_sha256=result.get("sha256") if path.is_file() else None,
+                summary=result["summary"],
+                data=text_or_none(supplies.data),
+                calibration=text_or_none(supplies.calibration),
             )
+            entries.append(entry)
             return result
 
         try:
@@ -267,7 +302,7 @@ class ModelService:
                 title=f"Open: {path.name}",
                 on_partial=self._early(path, name, hashing, early),
                 receive=receive,
-                again=lambda: self.open(path, name=name, pipeline=pipeline, data=data),
+                again=lambda: self.open(path, name=name, **asdict(supplies)),
             )
         except BaseException:
             for sha256 in early:

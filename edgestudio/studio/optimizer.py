@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from edgestudio.optimize import catalog
 from edgestudio.optimize import recipe as recipes
 from edgestudio.optimize.recipe import Recipe
 from edgestudio.studio.jobs import JobService
-from edgestudio.studio.models import ModelService
+from edgestudio.studio.model_files import path_or_none, text_or_none
+from edgestudio.studio.models import ModelService, Supplies
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import InputError, RecipeError
 
@@ -42,15 +44,20 @@ class OptimizerService:
         *,
         data: Path | None = None,
         pipeline: Path | None = None,
+        calibration: Path | None = None,
     ) -> ModelRow:
         """Make a variant of the model with this hash; data and pipeline default to the model's own.
 
-        Raises RecipeError before anything starts when a pass is unavailable or lacks its data.
+        Quantisation looks at `calibration`, else at the data that it is measured on. Raises RecipeError before
+        anything starts when a pass is unavailable or lacks its data.
         """
         source = self._models.get(model)
         chosen = self.recipe(recipe) if isinstance(recipe, str) else recipes.parse(recipe)
-        data = data or _path(source.data_path)
-        pipeline = pipeline or _path(source.pipeline_path)
+        supplies = Supplies(
+            pipeline or path_or_none(source.pipeline_path),
+            data or path_or_none(source.data_path),
+            calibration or (path_or_none(source.calibration_path) if data is None else None),
+        )
         for step in chosen.steps:
             spec = catalog.spec(step.pass_id)
             reason = catalog.reason_unavailable(spec, source.format)
@@ -58,17 +65,17 @@ class OptimizerService:
                 raise RecipeError(
                     f"{spec.title} {reason}.", hint="edgestudio recipes lists what can run here."
                 )
-            if spec.needs_data and data is None:
+            if spec.needs_data and supplies.data is None and supplies.calibration is None:
                 raise RecipeError(
                     f"{spec.title} needs data to calibrate with.",
                     hint="Give labelled or unlabelled data of the kind that the model will see.",
                     code="needs-data",
                 )
-        await self._require(data, pipeline)
+        await self._require(supplies.pipeline, supplies.data, supplies.calibration)
         made: list[ModelRow] = []
 
         def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
-            made.append(self._models.take_variant(source, chosen.name, result, pipeline, data))
+            made.append(self._models.take_variant(source, chosen.name, result, supplies))
             return result
 
         await self._jobs.run(
@@ -76,13 +83,13 @@ class OptimizerService:
             {
                 "path": source.path,
                 "recipe": chosen.as_dict(),
-                "data": _text(data),
-                "pipeline": _text(pipeline),
+                "data": text_or_none(data),
+                "pipeline": text_or_none(pipeline),
             },
             title=f"{chosen.title or chosen.name}: {source.name}",
             subject=source.sha256,
             receive=receive,
-            again=lambda: self.optimize(model, chosen, data=data, pipeline=pipeline),
+            again=lambda: self.optimize(model, chosen, **asdict(supplies)),
         )
         return await self._models.show_variant(made[0])
 
@@ -91,8 +98,8 @@ class OptimizerService:
     ) -> dict[str, Any]:
         """Accuracy on labelled data: `n, top1, per_class, confusion`."""
         path, row = await self._source(model)
-        data = data or _path(row.data_path if row else None)
-        pipeline = pipeline or _path(row.pipeline_path if row else None)
+        data = data or path_or_none(row.data_path if row else None)
+        pipeline = pipeline or path_or_none(row.pipeline_path if row else None)
         if data is None:
             raise InputError(
                 "There is no data to evaluate on.", hint="Give labelled data.", code="needs-data"
@@ -100,7 +107,7 @@ class OptimizerService:
         await self._require(data, pipeline)
         return await self._jobs.run(
             "evaluate",
-            {"path": str(path), "data": str(data), "pipeline": _text(pipeline)},
+            {"path": str(path), "data": str(data), "pipeline": text_or_none(pipeline)},
             title=f"Evaluate: {row.name if row else path.name}",
             subject=row.sha256 if row else None,
             again=lambda: self.evaluate(model, data=data, pipeline=pipeline),
@@ -142,11 +149,3 @@ class OptimizerService:
             "available": not reason,
             "reason": reason or None,
         }
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())

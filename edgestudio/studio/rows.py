@@ -18,7 +18,9 @@ class ModelRow:
 
     `summary` is the result of `inspect` (see docs/cli.md), `graph_path` and `layout_path` point at the files
     that the worker wrote for the graph view, None until it has. `before` and `after` are the measured sides
-    of the recipe that made this artifact (`size_bytes, latency_ms, accuracy, error`), None for a source.
+    of the recipe that made this artifact (`size_bytes, latency_ms, accuracy, error`), None for a source;
+    `verdicts` and `warnings` say what is to be thought of them. `calibration_path` is data that quantisation
+    may look at, so that `data_path` stays unseen; None means the same data.
     """
 
     sha256: str
@@ -36,9 +38,12 @@ class ModelRow:
     layout_path: str | None = None
     pipeline_path: str | None = None
     data_path: str | None = None
+    calibration_path: str | None = None
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
     steps: tuple[Mapping[str, Any], ...] = ()
+    verdicts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
