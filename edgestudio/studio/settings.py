@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgestudio.studio.files import write_atomically
 from edgestudio.wire.errors import InputError
 
-SCHEMA_VERSION = 1
-# Migration i turns a document of version i+1 into one of version i+2.
-MIGRATIONS: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = ()
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+# The i-th turns a document of version i+1 into one of version i+2; the layout's version follows from them.
+MIGRATIONS: tuple[Migration, ...] = ()
 # Spelled like an override, but something else: where the state is, and the tests' collected models.
 _NOT_SETTINGS = frozenset({"EDGESTUDIO_HOME", "EDGESTUDIO_TEST_MODELS"})
 
@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = Field(1, description="Version of this document's layout.")
+    schema_version: int = Field(1, description="Version of this document's layout.")
     theme: Literal["system", "light", "dark"] = Field("system", description="Colours of the window.")
     scale_percent: int = Field(100, ge=75, le=200, description="Size of text and controls, in percent.")
     heavy_jobs: int = Field(1, ge=1, le=16, description="How many heavy jobs may run at once.")
@@ -43,8 +43,10 @@ class Settings(BaseModel):
 class SettingsStore:
     """Loads, changes and saves the settings; raises InputError for a file that cannot be used."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, migrations: Sequence[Migration] = MIGRATIONS) -> None:
         self._path = path
+        self._migrations = migrations
+        self._version = len(migrations) + 1
         self._saved: dict[str, Any] = {}
         self._listeners: list[Callable[[Settings], None]] = []
         self.current = Settings()
@@ -53,19 +55,19 @@ class SettingsStore:
         """Read the file, migrate it (with a copy of the old one beside it), apply the environment."""
         document = self._read()
         version = document.get("schema_version", 1)
-        if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        if not isinstance(version, int) or not 1 <= version <= self._version:
             raise InputError(
                 f"{self._path} was written by another version of EdgeStudio (layout {version!r}).",
                 hint="Update EdgeStudio, or move the file away to start from the defaults.",
                 code="bad-settings",
             )
-        if version < SCHEMA_VERSION:
+        if version < self._version:
             shutil.copy2(self._path, self._path.with_suffix(f".v{version}.json"))
-            for migrate in MIGRATIONS[version - 1 :]:
+            for migrate in self._migrations[version - 1 :]:
                 document = migrate(document)
-            document["schema_version"] = SCHEMA_VERSION
+        document.pop("schema_version", None)
         self._saved = self._different(self._validate(document, str(self._path)))
-        if version < SCHEMA_VERSION:
+        if version < self._version:
             self._write()
         self.current = self._validate({**self._saved, **_overrides()}, "An EDGESTUDIO_ variable")
         return self.current
@@ -97,7 +99,7 @@ class SettingsStore:
         return document if isinstance(document, dict) else {"": document}
 
     def _write(self) -> None:
-        document = {"schema_version": SCHEMA_VERSION, **self._saved}
+        document = {"schema_version": self._version, **self._saved}
         write_atomically(self._path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     @staticmethod

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from edgestudio.studio import settings as module
 from edgestudio.studio.recent import RecentFiles
 from edgestudio.studio.settings import Settings, SettingsStore
 from edgestudio.wire.errors import InputError
@@ -60,34 +59,17 @@ def test_a_bad_file_is_named_and_kept(store, tmp_path, content):
     assert (tmp_path / "settings.json").read_text() == content
 
 
-def test_an_old_file_is_migrated_with_a_copy(store, tmp_path, monkeypatch):
+def test_an_old_file_is_migrated_with_a_copy(tmp_path):
     def rename(document):
         return {"theme": document.pop("colours"), **document}
 
     old = '{"schema_version": 1, "colours": "dark"}'
     (tmp_path / "settings.json").write_text(old)
-    monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(module, "MIGRATIONS", (rename,))
-    monkeypatch.setattr(Settings, "__pydantic_validator__", _without_version(Settings))
+    store = SettingsStore(tmp_path / "settings.json", migrations=(rename,))
     assert store.load().theme == "dark"
     assert (tmp_path / "settings.v1.json").read_text() == old
-    assert json.loads((tmp_path / "settings.json").read_text())["schema_version"] == 2
-
-
-def _without_version(model):
-    """A validator that takes any schema version: this test makes one up."""
-
-    class Validator:
-        def __init__(self, real):
-            self._real = real
-
-        def validate_python(self, value, **options):
-            return self._real.validate_python({**value, "schema_version": 1}, **options)
-
-        def __getattr__(self, name):
-            return getattr(self._real, name)
-
-    return Validator(model.__pydantic_validator__)
+    assert json.loads((tmp_path / "settings.json").read_text()) == {"schema_version": 2, "theme": "dark"}
+    assert store.load().theme == "dark"
 
 
 def test_recent_files_remember_newest_first_and_forget_what_is_gone(tmp_path):
