@@ -12,9 +12,6 @@ from edgestudio.studio.models import ModelService
 from edgestudio.studio.paths import Paths
 from edgestudio.studio.rows import DeploymentRow
 
-# The steps of a timeline, in order, as they are called in its rows.
-STEPS = ("preflight", "package", "transfer", "verify", "dry run", "trial", "commit")
-
 
 class DeployService:
     """Pushes and rolls back; each deployment is one row with its steps."""
