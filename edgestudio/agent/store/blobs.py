@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgestudio.agent.store.fsops import FileOps, storage_error, write_atomically
+from edgestudio.wire.api import CHUNK_BYTES, DIGEST
 from edgestudio.wire.errors import DeviceError
+from edgestudio.wire.release import ReleaseFile
 
-CHUNK_BYTES = 4 << 20
 SYNC_EVERY_CHUNKS = 16
 """A power cut costs at most this many chunks; a killed process or a lost connection costs none."""
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class BlobSpec:
-    """A file as the signed manifest names it: SHA-256 of the whole and of each 4 MiB chunk."""
-
-    sha256: str
-    size_bytes: int
-    chunks: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        expected = -(-self.size_bytes // CHUNK_BYTES)
-        digests = (self.sha256, *self.chunks)
-        if self.size_bytes < 0 or len(self.chunks) != expected or not all(map(_DIGEST.fullmatch, digests)):
-            raise DeviceError(
-                "The release describes a file whose size, digests and chunks do not fit together.",
-                hint="Package the model again and push it anew.",
-                code="bad-manifest",
-            )
-
-    def chunk_bytes(self, index: int) -> int:
-        """Exact size of chunk `index`."""
-        return min(CHUNK_BYTES, self.size_bytes - index * CHUNK_BYTES)
 
 
 class BlobStore:
@@ -54,7 +29,7 @@ class BlobStore:
         self._root = root
         self._incoming = root / "incoming"
         self._lock = threading.RLock()
-        self._specs: dict[str, BlobSpec] = {}
+        self._specs: dict[str, ReleaseFile] = {}
         self._have: dict[str, set[int]] = {}
         self._chunks: dict[str, tuple[str, int]] = {}
         self._unsynced: dict[str, int] = {}
@@ -72,7 +47,7 @@ class BlobStore:
 
     def has(self, digest: str) -> bool:
         """Whether the blob `digest` is complete on the board."""
-        return _DIGEST.fullmatch(digest) is not None and self._ops.size(self.path(digest)) is not None
+        return DIGEST.fullmatch(digest) is not None and self._ops.size(self.path(digest)) is not None
 
     def digests(self) -> list[str]:
         """All complete blobs."""
@@ -81,7 +56,7 @@ class BlobStore:
             name
             for prefix in self._ops.list_dir(folder)
             for name in self._ops.list_dir(folder / prefix)
-            if _DIGEST.fullmatch(name)
+            if DIGEST.fullmatch(name)
         ]
 
     def read(self, digest: str) -> bytes:
@@ -117,7 +92,7 @@ class BlobStore:
 
     # ------------------------------------------------------------------ receiving
 
-    def begin(self, spec: BlobSpec) -> None:
+    def begin(self, spec: ReleaseFile) -> None:
         """Get ready to receive `spec`: space is reserved, chunks that arrived or exist elsewhere are used."""
         with self._lock:
             if self.has(spec.sha256):
@@ -141,7 +116,9 @@ class BlobStore:
             spec = self._specs.get(digest)
             if spec is None:
                 return []
-            have, seen, wanted = self._have[digest], set[str](), []
+            have = self._have[digest]
+            seen: set[str] = set()
+            wanted: list[int] = []
             for index, chunk in enumerate(spec.chunks):
                 if index not in have and chunk not in seen:
                     seen.add(chunk)
@@ -153,7 +130,7 @@ class BlobStore:
         with self._lock:
             return sorted(self._have.get(digest, ()))
 
-    def incoming(self, digest: str) -> BlobSpec:
+    def incoming(self, digest: str) -> ReleaseFile:
         """The spec of a blob that is being received; DeviceError `not-offered` for any other."""
         spec = self._specs.get(digest)
         if spec is None:
@@ -244,7 +221,7 @@ class BlobStore:
         for table in (self._specs, self._have, self._unsynced):
             table.pop(digest, None)
 
-    def _start_over(self, spec: BlobSpec) -> list[int]:
+    def _start_over(self, spec: ReleaseFile) -> list[int]:
         """Every chunk has its digest but the whole has not: the manifest lies, nothing can help."""
         self.discard(spec.sha256)
         raise DeviceError(
@@ -253,7 +230,7 @@ class BlobStore:
             code="bad-manifest",
         )
 
-    def _keep(self, spec: BlobSpec, index: int, data: bytes) -> None:
+    def _keep(self, spec: ReleaseFile, index: int, data: bytes) -> None:
         try:
             self._ops.pwrite(self._part(spec.sha256), index * CHUNK_BYTES, data)
             unsynced = self._unsynced.get(spec.sha256, 0) + 1
@@ -266,7 +243,7 @@ class BlobStore:
             raise storage_error(failure, "writing a chunk") from failure
         self._have[spec.sha256].add(index)
 
-    def _reuse(self, spec: BlobSpec, index: int) -> None:
+    def _reuse(self, spec: ReleaseFile, index: int) -> None:
         source, at = self._chunks[spec.chunks[index]]
         try:
             data = self._ops.read_at(self.path(source), at * CHUNK_BYTES, spec.chunk_bytes(index))
@@ -275,7 +252,7 @@ class BlobStore:
         if hashlib.sha256(data).hexdigest() == spec.chunks[index]:
             self._keep(spec, index, data)
 
-    def _trusted_marks(self, spec: BlobSpec) -> set[int]:
+    def _trusted_marks(self, spec: ReleaseFile) -> set[int]:
         """Marks are written without waiting for the disk, so each marked chunk is hashed before it is believed."""
         marks = self._ops.read(self._map(spec.sha256))
         trusted = set()

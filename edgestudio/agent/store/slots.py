@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from edgestudio.agent.store.blobs import BlobStore
 from edgestudio.agent.store.fsops import FileOps, remove_tree, storage_error
+from edgestudio.wire.api import is_safe_name
 from edgestudio.wire.errors import DeviceError
 
 MANIFEST = "manifest.json"
 READ_BYTES = 4 << 20
-_SAFE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 def require_safe_name(name: str) -> str:
     """`name` itself when it can only ever be a plain file name; DeviceError `bad-name` otherwise."""
-    if not _SAFE_NAME.fullmatch(name):
+    if not is_safe_name(name):
         raise DeviceError(
             f"{name!r} cannot be a file name on a board.",
             hint="Use lower-case letters, digits, dots, dashes and underscores, at most 100.",

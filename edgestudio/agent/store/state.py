@@ -98,7 +98,7 @@ def decode(data: bytes) -> BoardState | None:
         if envelope["schema"] > SCHEMA or hashlib.sha256(body.encode()).hexdigest() != envelope["sha256"]:
             return None
         fields = json.loads(body)
-        state = _build(BoardState, fields)
+        state: BoardState = _build(BoardState, fields)
         state.models = {key: _build(ModelRow, row) for key, row in fields["models"].items()}
         state.releases = {key: _build(ReleaseRow, row) for key, row in fields["releases"].items()}
         state.installs = {key: _build(InstallRow, row) for key, row in fields["installs"].items()}
