@@ -8,6 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from edgestudio.agent.settings import AgentSettings
+from edgestudio.agent.trust.clock import TrustClock
+from edgestudio.agent.trust.pairing import PairingWindow
+from edgestudio.agent.trust.peers import PeerStore
+from edgestudio.agent.trust.releases import ReleaseTrust as SignedReleases
+from edgestudio.wire.identity import Identity
 
 __all__ = ["AgentSettings", "ReleaseTrust", "Supervisor"]
 
@@ -15,14 +20,21 @@ __all__ = ["AgentSettings", "ReleaseTrust", "Supervisor"]
 class ReleaseTrust(Protocol):
     """What the supervisor asks of `agent.trust.releases`; it never parses signed metadata itself."""
 
-    def stage(self, role: str, data: bytes) -> None:
+    def stage(self, role: str, data: bytes, peer: str) -> None:
         """Keep the metadata file `role` for the next `resolve`; TrustError when it is over its size limit."""
 
-    def resolve(self, target: str, now: float) -> Mapping[str, Any]:
+    def resolve(self, target: str, now: float, peer: str) -> Mapping[str, Any]:
         """Refresh from what is staged, durably, and return the release manifest of `target`, as a JSON object.
 
-        `now` is the time in Unix seconds that expiry is judged against. Raises TrustError.
+        `now` is the time in Unix seconds that expiry is judged against, `peer` the fingerprint of the studio that
+        signs. Raises TrustError.
         """
+
+    def versions(self, peer: str) -> dict[str, int]:
+        """Version of each trusted role of `peer`, 0 for what is not there yet."""
+
+    def forget(self, peer: str) -> None:
+        """Trust nothing from `peer` any more."""
 
     def metadata_age_s(self, now: float) -> float | None:
         """Seconds since the newest signed metadata was made, None when there is none."""
@@ -36,6 +48,11 @@ class Supervisor:
 
     def __init__(self, settings: AgentSettings) -> None:
         self.settings = settings
+        self.identity = Identity.load_or_create(settings.data_dir / "identity", settings.name)
+        self.peers = PeerStore(settings.data_dir / "peers.json")
+        self.trust: ReleaseTrust = SignedReleases(settings.data_dir / "tuf")
+        self.clock = TrustClock(settings.data_dir / "clock")
+        self.pairing = PairingWindow(self.identity.fingerprint, self.peers, self.emit_event)
         self.boot_id = ""
         self.is_simulated = settings.simulate is not None
 
@@ -59,8 +76,8 @@ class Supervisor:
         """Body of GET /v1/state: models with their slots, installs, phase, safe mode, throttling."""
         raise NotImplementedError
 
-    async def stage_metadata(self, role: str, data: bytes) -> None:
-        """PUT /v1/tuf/{role}: keep signed metadata until an offer refers to it."""
+    async def stage_metadata(self, role: str, data: bytes, peer: str) -> None:
+        """PUT /v1/tuf/{role}: keep metadata (role "release": the manifest) until an offer refers to it."""
         raise NotImplementedError
 
     async def offer(
