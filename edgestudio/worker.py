@@ -102,7 +102,8 @@ def _move_stdout_aside() -> TextIO:
 
 def _end_with_studio() -> None:
     """Wait for stdin to close: the studio is gone or wants no more; end the whole group."""
-    while sys.stdin.buffer.read(4096):
+    # Not through sys.stdin: a thread inside its lock would abort the interpreter's shutdown.
+    while os.read(0, 4096):
         pass
     if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -63,10 +64,11 @@ def copy_model(entry: Entry, to: Path) -> None:
             f"{to} cannot be written: {why}.", hint="Choose another place.", code="unwritable"
         ) from error
     finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink(missing_ok=True)
 
 
 def companions(path: Path, result: Mapping[str, Any]) -> tuple[Path, ...]:
