@@ -19,7 +19,7 @@ from edgestudio.model.formats.onnx_values import (
     tensor_header,
     type_info,
 )
-from edgestudio.model.graph import Dimension, Graph, Model, Node, TensorKind
+from edgestudio.model.graph import Dimension, Graph, Model, Node
 from edgestudio.model.message import Message
 from edgestudio.runtime.protobuf import WireError, fields
 from edgestudio.wire.errors import ModelError
@@ -322,8 +322,7 @@ def _inherit(builder: GraphBuilder, outer: tuple[GraphBuilder, ...], local: set[
         for graph in reversed(outer):
             source = graph.keys.get(key)
             if source is not None:
-                kind: TensorKind = "constant" if graph.kinds[source] == "constant" else "activation"
-                builder.describe(index, graph.dtypes[source], graph.shapes[source], kind, graph.sizes[source])
+                builder.describe(index, graph.dtypes[source], graph.shapes[source])
                 if source in graph.values:
                     builder.values[index] = graph.values[source]
                 break

@@ -1,0 +1,286 @@
+"""Adds up a model: multiply-accumulates, parameters, weight bytes by type, activation memory, quantisation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgestudio.model.dtypes import BITS, elements, is_float, size_bytes
+from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
+from edgestudio.model.macs import OPAQUE, Call, Shape, count
+from edgestudio.model.memory import peak
+
+_CONTROL_ONE_OF = {"If", "IF", "cond", "StatelessIf"}
+_BIAS_OPS = {"QLinearConv", "QGemm", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+_PACKED_WEIGHTS = {"MatMulNBits", "MatMulBnb4"}
+# Where shape inference gives up, these still write as many bytes as they read.
+_KEEP_SIZE = {
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Relu", "Sigmoid", "Softmax", "Clip", "Tanh",
+    "LeakyRelu", "Exp", "Sqrt", "Neg", "Dropout", "BatchNormalization",
+}  # fmt: skip
+_ADD_SIZES = {"Concat", "CONCATENATION", "concat"}
+_SMALL_TYPES = {name for name, bits in BITS.items() if bits <= 8 and name != "bool"}
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The totals of a model; None where the file does not tell enough. `model` has its `macs` filled in."""
+
+    model: Model
+    macs: int | None
+    macs_unknown: Mapping[str, int]
+    parameters: int
+    weight_bytes: Mapping[str, int]
+    peak_activation_bytes: int | None
+    peak_node: str | None
+    alive_bytes: Sequence[int]
+    quantization: Mapping[str, Any] | None
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+
+
+def batch_symbols(model: Model) -> dict[str, int]:
+    """Symbolic first dimensions of the inputs, set to one sample: what figures are given for by default."""
+    main = model.main
+    firsts = [shape[0] for index in main.inputs if (shape := main.tensors[index].shape)]
+    return {name: 1 for name in firsts if isinstance(name, str)}
+
+
+def analyse(
+    model: Model, bound: Model | None = None, dimensions: Mapping[str, int] | None = None
+) -> Analysis:
+    """Totals of `model`. `bound` is the same model with shapes inferred for the given dimensions.
+
+    `dimensions` sets symbolic ones by name; unset, a symbolic or unnamed first dimension counts as 1.
+    """
+    chosen = {**batch_symbols(model), **(dimensions or {})}
+    source = bound or model
+    shapes = [[_numbers(tensor.shape, chosen) for tensor in graph.tensors] for graph in source.graphs]
+    walker = _Walker(model, shapes)
+    macs = walker.graph_macs(0) if model.graphs else None
+    graphs = tuple(
+        replace(
+            graph,
+            nodes=tuple(_with_macs(node, macs) for node, macs in zip(graph.nodes, per_node, strict=True)),
+        )
+        for graph, per_node in zip(model.graphs, walker.node_macs, strict=True)
+    )
+    memory, where, alive = walker.peak(0) if model.graphs else (None, None, [])
+    weights = list(_parameters(model))
+    by_type: Counter[str] = Counter()
+    for dtype, _, size in weights:
+        by_type[dtype] += size
+    return Analysis(
+        model=replace(model, graphs=graphs),
+        macs=macs,
+        macs_unknown=dict(walker.unknown),
+        parameters=sum(number for _, number, _ in weights),
+        weight_bytes=dict(by_type.most_common()),
+        peak_activation_bytes=memory,
+        peak_node=where,
+        alive_bytes=alive,
+        quantization=quantization_summary(model, by_type),
+        dimensions=chosen,
+    )
+
+
+def _with_macs(node: Node, macs: int | None) -> Node:
+    return node if node.macs == macs else replace(node, macs=macs)
+
+
+def _numbers(shape: tuple[Dimension, ...] | None, chosen: Mapping[str, int]) -> Shape:
+    """The shape in numbers, None when a dimension but the first stays unknown."""
+    if shape is None:
+        return None
+    sizes: list[int] = []
+    for position, size in enumerate(shape):
+        number = chosen.get(size) if isinstance(size, str) else size
+        if number is None and position == 0 and len(shape) > 1:
+            number = 1
+        if number is None or number < 0:
+            return None
+        sizes.append(number)
+    return tuple(sizes)
+
+
+class _Walker:
+    """Counts graph by graph, through bodies of control flow and functions."""
+
+    def __init__(self, model: Model, shapes: list[list[Shape]]) -> None:
+        self.model = model
+        self.shapes = shapes
+        self.node_macs: list[list[int | None]] = [[None] * len(graph.nodes) for graph in model.graphs]
+        self.unknown: Counter[str] = Counter()
+        self._totals: dict[int, int | None] = {}
+        self._peaks: dict[int, int] = {}
+
+    def graph_macs(self, index: int) -> int | None:
+        """The sum over one graph; None when an operator that multiplies has unknown shapes."""
+        if index in self._totals or index >= len(self.model.graphs):
+            return self._totals.get(index)
+        self._totals[index] = 0  # a function that calls itself ends here
+        total: int | None = 0
+        shapes = self.shapes[index]
+        for position, node in enumerate(self.model.graphs[index].nodes):
+            ins = [shapes[tensor] if tensor >= 0 else None for tensor in node.inputs]
+            outs = [shapes[tensor] if tensor >= 0 else None for tensor in node.outputs]
+            macs = count(self.model.format, Call(node, ins, outs))
+            if macs is None:
+                self.unknown[node.op] += 1
+            inner = [self.graph_macs(body) for body in node.subgraphs]
+            if inner and macs is not None:
+                known = [value for value in inner if value is not None]
+                one_of = node.op in _CONTROL_ONE_OF
+                complete = len(known) == len(inner)
+                macs = macs + (max(known) if one_of else sum(known)) * _trips(node) if complete else None
+            self.node_macs[index][position] = macs
+            total = None if macs is None or total is None else total + macs
+        self._totals[index] = total
+        return total
+
+    def peak(self, index: int) -> tuple[int | None, str | None, list[int]]:
+        """Peak bytes, the name of the node where it is, and bytes alive at each node of one graph."""
+        graph = self.model.graphs[index]
+        sizes = _sizes(graph, self.shapes[index])
+        inner = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
+        found = peak(graph, sizes, inner)
+        if found.unknown or found.node is None or any(node.op in OPAQUE for node in graph.nodes):
+            return None, None, []
+        node = graph.nodes[found.node]
+        return found.size_bytes, node.name or node.op, found.alive_bytes
+
+    def _inner(self, index: int) -> int:
+        if index not in self._peaks and index < len(self.model.graphs):
+            self._peaks[index] = 0
+            graph = self.model.graphs[index]
+            sizes = _sizes(graph, self.shapes[index])
+            nested = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
+            self._peaks[index] = peak(graph, sizes, nested).size_bytes or 0
+        return self._peaks.get(index, 0)
+
+
+def _trips(node: Node) -> int:
+    """How often a body runs; once where the file does not say."""
+    trips = node.attributes.get("trip_count")
+    return trips if isinstance(trips, int) and trips > 0 else 1
+
+
+def _sizes(graph: Graph, shapes: list[Shape]) -> list[int | None]:
+    """Bytes of every activation; weights count nothing, those that operators without inputs make included."""
+    sizes = [_size(tensor, shape) for tensor, shape in zip(graph.tensors, shapes, strict=True)]
+    for node in graph.nodes:
+        for tensor in node.outputs:
+            if tensor < 0:
+                continue
+            if node.op == "Constant" or _makes_weights(graph, node):
+                sizes[tensor] = 0
+            elif sizes[tensor] is None and node.op in _KEEP_SIZE and node.inputs and node.inputs[0] >= 0:
+                sizes[tensor] = sizes[node.inputs[0]]
+            elif sizes[tensor] is None and node.op in _ADD_SIZES:
+                parts = [sizes[source] for source in node.inputs if source >= 0]
+                sizes[tensor] = None if None in parts else sum(part or 0 for part in parts)
+    return sizes
+
+
+def _makes_weights(graph: Graph, node: Node) -> bool:
+    """True for ConstantOfShape of a constant shape: how models with made-up weights are kept small."""
+    source = node.inputs[0] if node.op == "ConstantOfShape" and node.inputs else -1
+    return source >= 0 and graph.tensors[source].kind == "constant"
+
+
+def _size(tensor: Tensor, shape: Shape) -> int | None:
+    """Bytes of an activation; texts, sequences and the small integers that compute shapes count nothing."""
+    if tensor.kind == "constant" or tensor.dtype == "string" or "(" in tensor.dtype:
+        return 0
+    if shape is None:
+        return 0 if tensor.dtype in ("int64", "int32", "bool", "resource", "variant") else None
+    return size_bytes(tensor.dtype or "float32", shape)
+
+
+def _parameters(model: Model) -> list[tuple[str, int, int]]:
+    """`(type, number, bytes)` of every learned tensor.
+
+    Constants of whole numbers count only as quantised weights or biases: others are shapes, axes and indices.
+    A constant of rank 0 is a literal of the computation. Weights made by ConstantOfShape count as weights.
+    """
+    found: list[tuple[str, int, int]] = []
+    for tensor in model.weights:
+        number = elements(tensor.shape)
+        if number is not None and (is_float(tensor.dtype) or tensor.dtype in _SMALL_TYPES):
+            found.append((tensor.dtype, number, tensor.size_bytes or 0))
+    for graph in model.graphs:
+        found += _graph_parameters(graph)
+    return found
+
+
+def _graph_parameters(graph: Graph) -> list[tuple[str, int, int]]:
+    biases: set[int] = set()
+    skipped: set[int] = set()
+    packed: dict[int, int] = {}
+    made: list[int] = []
+    for node in graph.nodes:
+        if node.op in _BIAS_OPS:
+            biases.update(node.inputs)
+        if node.op in ("QuantizeLinear", "DequantizeLinear"):
+            skipped.update(node.inputs[1:])
+        elif node.op in ("QLinearConv", "QLinearMatMul"):
+            skipped.update(node.inputs[slot] for slot in (1, 2, 4, 5, 6, 7) if slot < len(node.inputs))
+        elif node.op == "Constant" or _makes_weights(graph, node):
+            made += node.outputs[:1]
+        elif node.op in _PACKED_WEIGHTS and len(node.inputs) > 1:
+            rows, columns = node.attributes.get("N"), node.attributes.get("K")
+            if isinstance(rows, int) and isinstance(columns, int):
+                packed[node.inputs[1]] = rows * columns
+                skipped.update(node.inputs[2:4])
+    constants = {index for index, tensor in enumerate(graph.tensors) if tensor.kind == "constant"}
+    found = []
+    for index in sorted((constants | set(made)) - skipped - {-1}):
+        tensor = graph.tensors[index]
+        number = packed.get(index, elements(tensor.shape))
+        if number and tensor.shape and _is_learned(tensor, is_bias=index in biases):
+            found.append((tensor.dtype, number, tensor.size_bytes or 0))
+    return found
+
+
+def _is_learned(tensor: Tensor, *, is_bias: bool) -> bool:
+    if is_float(tensor.dtype) or tensor.dtype in _SMALL_TYPES:
+        return True
+    return tensor.quantization is not None or (is_bias and tensor.dtype in ("int32", "int64"))
+
+
+def quantization_summary(model: Model, weight_bytes: Mapping[str, int]) -> dict[str, Any] | None:
+    """What is quantised and how, None for a model in floating point."""
+    weights: Counter[str] = Counter()
+    activations: Counter[str] = Counter()
+    channels = tensors = 0
+    dynamic = packed = False
+    for graph in model.graphs:
+        for tensor in graph.tensors:
+            if tensor.quantization is None:
+                continue
+            tensors += 1
+            dtype = tensor.quantization.dtype or tensor.dtype
+            (weights if tensor.kind == "constant" else activations)[dtype] += 1
+            channels += len(tensor.quantization.scale) > 1
+        for node in graph.nodes:
+            dynamic = (
+                dynamic
+                or node.op.startswith("DynamicQuantize")
+                or node.op in ("MatMulInteger", "ConvInteger")
+            )
+            packed = packed or node.op in _PACKED_WEIGHTS
+    small = {dtype: size for dtype, size in weight_bytes.items() if dtype in _SMALL_TYPES}
+    if not tensors and not dynamic and not packed and not small:
+        return None
+    weights.pop("int32", None)
+    kind = "dynamic" if dynamic else "static" if activations else "weights only"
+    if packed:
+        kind = "weights only"
+    return {
+        "kind": kind,
+        "weights": weights.most_common(1)[0][0] if weights else next(iter(small), None),
+        "activations": activations.most_common(1)[0][0] if activations else ("uint8" if dynamic else None),
+        "per_channel": channels > 0,
+        "tensors": tensors,
+    }

@@ -1,0 +1,146 @@
+"""Infers the shapes that an ONNX file leaves out, with symbolic dimensions kept or set; for workers only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgestudio.model.content import opened
+from edgestudio.model.dtypes import size_bytes
+from edgestudio.model.formats.onnx_skeleton import skeleton
+from edgestudio.model.formats.onnx_values import type_info
+from edgestudio.model.graph import Dimension, Model, Tensor
+from edgestudio.model.message import Message
+from edgestudio.runtime.protobuf import WireError, fields
+
+Types = dict[bytes, tuple[str, tuple[Dimension, ...] | None]]
+
+
+def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None = None) -> Model:
+    """`model`, read from `path`, with the types and shapes that onnx infers.
+
+    With `dimensions` these symbolic dimensions are set, unnamed ones as "input:axis"; where it is given, an unnamed
+    first dimension of an input becomes 1 as well (one sample). A model that onnx cannot infer comes back as it
+    was, with a warning.
+    """
+    try:
+        with opened(path) as buffer:
+            small = skeleton(memoryview(buffer))
+        inferred = _infer(small, dimensions)
+        tables = _tables(memoryview(inferred))
+    except (WireError, RecursionError, ValueError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
+        return replace(model, warnings=(*model.warnings, f"shapes could not be inferred: {reason}"))
+    if len(tables) != len(model.graphs):
+        return model
+    graphs = []
+    written = {size for graph in model.graphs for tensor in graph.tensors for size in tensor.shape or ()}
+    for graph, table in zip(model.graphs, tables, strict=True):
+        tensors = tuple(
+            _improved(tensor, table, written, keep=dimensions is None) for tensor in graph.tensors
+        )
+        graphs.append(replace(graph, tensors=tensors))
+    return replace(model, graphs=tuple(graphs))
+
+
+def _infer(small: bytes, dimensions: Mapping[str, int] | None) -> bytes:
+    import onnx
+    from google.protobuf.message import Error  # type: ignore[import-untyped]
+
+    try:
+        proto = onnx.load_model_from_string(small)
+        if dimensions is not None:
+            _bind(proto.graph, dimensions)
+        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
+        return bytes(inferred.SerializeToString())
+    except (Error, onnx.shape_inference.InferenceError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _bind(graph: Any, dimensions: Mapping[str, int]) -> None:
+    """Set dimensions of the inputs, and forget shapes that were worked out from the symbolic ones."""
+    weights = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        for position, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value > 0:
+                continue
+            size = dimensions.get(dim.dim_param or f"{value.name}:{position}")
+            if size is None and position == 0 and value.name not in weights and not dim.dim_param:
+                size = 1
+            if size is not None:
+                dim.dim_value = size
+    for value in graph.output:
+        _forget(value)
+    kept = [value for value in graph.value_info if _is_concrete(value)]
+    if len(kept) != len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+
+
+def _is_concrete(value: Any) -> bool:
+    return all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
+
+
+def _forget(value: Any) -> None:
+    for dim in value.type.tensor_type.shape.dim:
+        if not dim.HasField("dim_value"):
+            dim.ClearField("dim_param")
+
+
+def _tables(view: memoryview) -> list[Types]:
+    """Types by tensor name for each graph, numbered as the reader numbers them."""
+    message = Message(view)
+    functions = list(message.messages(25))
+    tables: list[Types] = [{} for _ in range(1 + len(functions))]
+    for function in functions:
+        for node in function.views(7):
+            _nested(node, tables)
+    main = message.views(7)
+    if main:
+        tables[0] = _types(main[-1], tables)
+    return tables
+
+
+def _types(graph: memoryview, tables: list[Types]) -> Types:
+    types: Types = {}
+    for number, _, value in fields(graph):
+        if not isinstance(value, memoryview):
+            continue
+        if number in (11, 12, 13):
+            info = Message(value)
+            for view in info.views(2)[-1:]:
+                types[info.data(1)] = type_info(view)
+        elif number == 1:
+            _nested(value, tables)
+    return types
+
+
+def _nested(node: memoryview, tables: list[Types]) -> None:
+    for number, _, value in fields(node):
+        if number == 5 and isinstance(value, memoryview):
+            attribute = Message(value)
+            for body in attribute.views(6) + attribute.views(11):
+                index = len(tables)
+                tables.append({})
+                tables[index] = _types(body, tables)
+
+
+def _improved(tensor: Tensor, table: Types, written: set[Dimension], *, keep: bool) -> Tensor:
+    """The tensor with what was inferred; names that onnx made up for sizes it does not know are dropped."""
+    known = table.get(tensor.name.encode())
+    if known is None or tensor.kind == "constant":
+        return tensor
+    dtype, shape = known
+    if shape is not None:
+        shape = tuple(size if isinstance(size, int) or size in written else None for size in shape)
+    if keep and tensor.shape is not None and shape is not None and len(shape) == len(tensor.shape):
+        shape = tuple(new if old is None else old for old, new in zip(tensor.shape, shape, strict=True))
+    if shape is None:
+        shape = tensor.shape
+    if (dtype or tensor.dtype) == tensor.dtype and shape == tensor.shape:
+        return tensor
+    return replace(
+        tensor, dtype=tensor.dtype or dtype, shape=shape, size_bytes=size_bytes(tensor.dtype or dtype, shape)
+    )

@@ -1,0 +1,155 @@
+"""Inspects a model in a worker: what it is, its totals, its graph and layout, without running its code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgestudio.model import graph as graphs
+from edgestudio.model.allocation import uncollected
+from edgestudio.model.analysis import Analysis, analyse, batch_symbols
+from edgestudio.model.content import tree_size_bytes
+from edgestudio.model.detect import TITLES, Recognised, detect
+from edgestudio.model.graph import Graph, Model
+from edgestudio.model.reading import read_recognised
+from edgestudio.wire.progress import Progress
+
+
+def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
+    """Inspect `params["path"]`; entry point of the job `inspect`.
+
+    `layout`: also lay the graph out. `dimensions`: sizes of symbolic dimensions by name. `sha256`: the content's
+    hash when it is known already. The graph and layout are written, and published as partial results, before the
+    slower totals are worked out; the final graph replaces the early one.
+    """
+    path = Path(str(params["path"]))
+    progress.phase("recognise", 0.0)
+    found = detect(path)
+    recognised = {"format": found.format, "producer": None, "size_bytes": tree_size_bytes(path)}
+    progress.partial("recognised", recognised)
+    progress.phase("read", 0.1)
+    model = read_recognised(found)
+    progress.partial("recognised", {**recognised, "producer": model.producer, "nodes": len(model.main.nodes)})
+    graph_path = _write_graph(model, out_dir)
+    progress.partial("graph", str(graph_path))
+    layout_path: Path | None = None
+    if params.get("layout") and model.graphs:
+        progress.phase("lay out", 0.3)
+        layout_path = _write_layout(model.main, out_dir)
+        progress.partial("layout", str(layout_path))
+    progress.phase("add up", 0.6)
+    analysis = _analysed(found, model, params.get("dimensions") or {})
+    graph_path = _write_graph(analysis.model, out_dir)
+    progress.phase("hash", 0.9)
+    digest = params.get("sha256") or _sha256(path)
+    return {
+        "summary": summarise(analysis),
+        "graph": str(graph_path),
+        "layout": None if layout_path is None else str(layout_path),
+        "sha256": digest,
+    }
+
+
+def inspect_file(path: Path, dimensions: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The keys of `inspect` in docs/cli.md for the model at `path`; raises ModelError."""
+    found = detect(path)
+    return summarise(_analysed(found, read_recognised(found), dimensions or {}))
+
+
+def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) -> Analysis:
+    if found.format != "onnx" or not model.main.nodes:
+        with uncollected():
+            return analyse(model, None, dimensions)
+    from edgestudio.model.formats.onnx_shapes import infer_shapes
+
+    with uncollected():
+        inferred = infer_shapes(model, found.file)
+        chosen = {**batch_symbols(inferred), **dimensions}
+        bound = infer_shapes(model, found.file, chosen) if _is_open(model) else inferred
+        return analyse(inferred, bound, dimensions)
+
+
+def _is_open(model: Model) -> bool:
+    """True when an input's shape holds a dimension that is not a number."""
+    main = model.main
+    shapes = [main.tensors[index].shape for index in main.inputs]
+    return any(shape is None or any(not isinstance(size, int) for size in shape) for shape in shapes)
+
+
+def _write_graph(model: Model, out_dir: Path) -> Path:
+    path = out_dir / "graph.json"
+    draft = out_dir / "graph.json.part"
+    graphs.save(model, draft)
+    draft.replace(path)
+    return path
+
+
+def _write_layout(graph: Graph, out_dir: Path) -> Path:
+    from edgestudio.model.layout import lay_out
+
+    path = out_dir / "layout.npz"
+    lay_out(graph).save(path)
+    return path
+
+
+def summarise(analysis: Analysis) -> dict[str, Any]:
+    """The JSON-able summary of a model, the keys of `inspect` in docs/cli.md."""
+    model = analysis.model
+    main = model.main
+    nested = [graph for graph in model.graphs[1:] if graph.nodes]
+    return {
+        "format": model.format,
+        "format_title": TITLES.get(model.format, model.format),
+        "format_version": model.format_version,
+        "producer": model.producer,
+        "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
+        "inputs": [_value(main, index) for index in main.inputs],
+        "outputs": [_value(main, index) for index in main.outputs],
+        "nodes": len(main.nodes),
+        "operators": _operators([main]),
+        "subgraphs": len(nested),
+        "nodes_with_subgraphs": sum(len(graph.nodes) for graph in model.graphs),
+        "operators_with_subgraphs": _operators(list(model.graphs)),
+        "parameters": analysis.parameters,
+        "weight_bytes": dict(analysis.weight_bytes),
+        "size_bytes": model.size_bytes,
+        "macs": analysis.macs,
+        "macs_unknown": dict(analysis.macs_unknown),
+        "dimensions": dict(analysis.dimensions),
+        "peak_activation_bytes": analysis.peak_activation_bytes,
+        "peak_activation_node": analysis.peak_node,
+        "quantization": None if analysis.quantization is None else dict(analysis.quantization),
+        "metadata": dict(model.metadata),
+        "warnings": list(model.warnings),
+    }
+
+
+def _operators(of: list[Graph]) -> dict[str, int]:
+    names = Counter(
+        f"{node.domain}.{node.op}" if node.domain and node.domain != "ai.onnx.ml" else node.op
+        for graph in of
+        for node in graph.nodes
+    )
+    return dict(sorted(names.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _value(graph: Graph, index: int) -> dict[str, Any]:
+    tensor = graph.tensors[index]
+    value: dict[str, Any] = {
+        "name": tensor.name,
+        "dtype": tensor.dtype or None,
+        "shape": None if tensor.shape is None else list(tensor.shape),
+    }
+    if tensor.quantization is not None and len(tensor.quantization.scale) == 1:
+        value["scale"] = tensor.quantization.scale[0]
+        value["zero_point"] = tensor.quantization.zero_point[0] if tensor.quantization.zero_point else 0
+    return value
+
+
+def _sha256(path: Path) -> str:
+    """The content's hash as the library computes it."""
+    from edgestudio.model.library import content_sha256
+
+    return content_sha256(path)
