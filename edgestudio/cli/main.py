@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import importlib
-import logging
 import os
 import signal
 import sys
@@ -21,6 +20,8 @@ from edgestudio.cli.verbs import OTHER_VERBS, VERBS
 from edgestudio.wire.errors import EdgeStudioError, RefusedError, UsageError
 
 INTERRUPTED = 130
+# Errors whose details are worth a log file: nobody can act on them, somebody may want to read them.
+_WITH_DETAILS = frozenset({"bug", "job-crashed", "agent-start"})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         return _main(arguments, console)
     except EdgeStudioError as error:
+        if error.code in _WITH_DETAILS and error.details:
+            error.hint = f"{error.hint} {_kept(error.details)}".strip()
         console.error(error)
         return error.exit_code
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -105,14 +108,18 @@ def _overview() -> str:
 
 def _bug(error: BaseException) -> EdgeStudioError:
     trace = "".join(traceback.format_exception(error))
-    where = "The details could not be written to a log."
-    try:
-        from edgestudio.studio.paths import default_paths
+    message = f"This is a bug: {type(error).__name__}: {error}"
+    return RefusedError(message, hint=f"Please report it. {_kept(trace)}", code="bug")
 
-        log = default_paths().logs / f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+
+def _kept(details: str) -> str:
+    """Write details to a log of their own; returns the sentence that says where."""
+    from edgestudio.studio.paths import default_paths
+
+    log = default_paths().logs / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(f"edgestudio {__version__}, Python {sys.version}\n\n{trace}", encoding="utf-8")
-        where = f"The details are in {log}; please report them."
-    except (OSError, EdgeStudioError):
-        logging.getLogger(__name__).debug("no log", exc_info=True)
-    return RefusedError(f"This is a bug: {type(error).__name__}: {error}", hint=where, code="bug")
+        log.write_text(f"edgestudio {__version__}, Python {sys.version}\n\n{details}", encoding="utf-8")
+    except OSError:
+        return "The details could not be written to a log."
+    return f"The details are in {log}"

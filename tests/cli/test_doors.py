@@ -106,7 +106,7 @@ def test_a_bug_says_so_and_leaves_its_details_in_a_log(capsys, tmp_path, monkeyp
     said = capsys.readouterr().err
     assert "This is a bug: KeyError: 'surprise'" in said
     assert "Traceback" not in said
-    log = said.split("The details are in ")[1].split(";")[0]
+    log = said.split("The details are in ")[1].strip()
     with open(log, encoding="utf-8") as file:  # noqa: PTH123
         assert "Traceback" in file.read()
 
