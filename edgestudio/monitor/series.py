@@ -37,6 +37,7 @@ _COUNTS = (
     "confidence",
     "drift",
 )
+_PLAIN = ("duration_s", "throughput_hz", "errors", "dropped", "queue_max")
 _LINES = tuple((stage, percent) for stage in STAGES.values() for percent in PERCENTILES)
 _COLUMN = {name: 1 + index for index, name in enumerate(_COUNTS)}
 _FIRST_LINE = 1 + len(_COUNTS)
@@ -81,6 +82,7 @@ class Snapshot:
     time: Floats
     latency_ms: Mapping[str, Mapping[int, Floats]]
     overall_ms: Mapping[str, Mapping[int, float]]
+    duration_s: Floats
     throughput_hz: Floats
     errors: Floats
     dropped: Floats
@@ -249,7 +251,10 @@ class BoardSeries:
             revision=self._revision,
             mean_confidence=rows[:, _COLUMN["confidence"]],
             drift_distance=rows[:, _COLUMN["drift"]],
-            **{name: rows[:, _COLUMN[name]] for name in ("throughput_hz", "errors", "dropped", "queue_max")},
+            **{
+                name: rows[:, _COLUMN[name]]
+                for name in ("duration_s", "throughput_hz", "errors", "dropped", "queue_max")
+            },
         )
 
     def _follow(self, window: Window) -> None:
