@@ -127,11 +127,11 @@ def _file(path: Path) -> str:
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "state-dict"
     if foreign.name_foreign(start) is not None:
-        raise foreign.refuse(path.name, start)
+        raise foreign.refuse(path.name, start, TITLES.get(_SUFFIXES.get(path.suffix.lower(), "")))
     with opened(path) as buffer:
         found = _protobuf(memoryview(buffer), path.name)
     if found is None:
-        raise foreign.refuse(path.name, start)
+        raise foreign.refuse(path.name, start, TITLES.get(_SUFFIXES.get(path.suffix.lower(), "")))
     return found
 
 

@@ -67,16 +67,23 @@ def name_foreign(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def refuse(name: str, data: bytes) -> ModelError:
-    """The error for a file that is no model known here; `data` is its beginning."""
+def refuse(name: str, data: bytes, promised: str | None = None) -> ModelError:
+    """The error for a file that is no model known here; `data` is its beginning, `promised` what its suffix says."""
     found = name_foreign(data)
     if found is not None:
         return ModelError(f"{name} is {found[0]}.", hint=found[1], code="not-a-model")
     printable = all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in data[:256])
-    what = "text, not a model" if printable else "not in a model format that is known here"
+    if promised is not None:
+        what = "is text" if printable else "is something else, or is damaged at its start"
+        message = f"{name} is named like a {promised} model, but its content {what}."
+    elif printable:
+        message = f"{name} is text, not a model."
+    else:
+        message = f"{name} is in no model format that is known here."
     return ModelError(
-        f"{name} is {what}: its content matches none of ONNX, TFLite, Core ML, Keras, SavedModel, GraphDef, "
-        "TorchScript, torch.export, safetensors, state dict, OpenVINO and TensorRT.",
-        hint="If it is a model, it may be damaged: compare its size or checksum with the source. " + _VIEWER,
+        message,
+        hint="Known are ONNX, TFLite, Core ML, Keras, SavedModel, GraphDef, TorchScript, torch.export, safetensors, "
+        "state dict, OpenVINO and TensorRT. If this should be one of them, compare its size or checksum with the "
+        "source. " + _VIEWER,
         code="unknown-format",
     )

@@ -108,6 +108,8 @@ class Model:
     warnings: tuple[str, ...] = ()
     weights: tuple[Tensor, ...] = ()
     """Weights of a file that holds no graph (safetensors, state dict)."""
+    companions: tuple[str, ...] = ()
+    """Files beside it that it needs, such as external weights; paths relative to its folder."""
 
     @property
     def main(self) -> Graph:
@@ -130,6 +132,7 @@ def save(model: Model, path: Path) -> None:
         "metadata": dict(model.metadata),
         "warnings": list(model.warnings),
         "weights": _tensor_columns(model.weights),
+        "companions": list(model.companions),
         "graphs": [_graph_columns(graph) for graph in model.graphs],
     }
     path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
@@ -150,6 +153,7 @@ def load(path: Path) -> Model:
         metadata=document["metadata"],
         warnings=tuple(document["warnings"]),
         weights=_tensors(document["weights"]),
+        companions=tuple(document["companions"]),
     )
 
 

@@ -49,6 +49,7 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
         "graph": str(graph_path),
         "layout": None if layout_path is None else str(layout_path),
         "sha256": digest,
+        "companions": list(model.companions),
     }
 
 
@@ -59,6 +60,10 @@ def inspect_file(path: Path, dimensions: Mapping[str, int] | None = None) -> dic
 
 
 def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) -> Analysis:
+    if found.format == "tflite":
+        from edgestudio.model.formats import tflite
+
+        return analyse(model, tflite.read(found, is_bound=True), dimensions)
     if found.format != "onnx" or not model.main.nodes:
         with uncollected():
             return analyse(model, None, dimensions)

@@ -100,6 +100,7 @@ class _Reader:
             size_bytes=len(self.view) + self.external.size_bytes,
             metadata=metadata,
             warnings=tuple(dict.fromkeys(self.warnings)),
+            companions=tuple(name for name, size in self.external.files.items() if size is not None),
         )
 
     def _judge(self, opsets: dict[str, int], ir_version: int) -> None:
