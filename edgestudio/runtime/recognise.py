@@ -11,6 +11,7 @@ from edgestudio.wire.errors import ModelError
 HEAD_BYTES = 4096
 # ModelProto of onnx.proto3; a file whose top level holds anything else is not ONNX.
 _ONNX_WIRE_TYPES = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+_SHORT_TEXTS, _MAX_SHORT_TEXT = (2, 3, 4), 1024
 
 
 def recognise(path: Path) -> str:
@@ -28,7 +29,7 @@ def recognise(path: Path) -> str:
     _refuse_other_kinds(path, head)
     if head.lstrip()[:5] == b"<?xml" and b"<net" in head:
         return "openvino"
-    if _looks_like_onnx(head, size):
+    if _looks_like_onnx(path, head, size):
         return "onnx"
     raise ModelError(
         f"{path.name} is no ONNX, TFLite, OpenVINO or TensorRT file",
@@ -86,15 +87,23 @@ def _refuse_other_kinds(path: Path, head: bytes) -> None:
         )
 
 
-def _looks_like_onnx(head: bytes, size: int) -> bool:
+def _looks_like_onnx(path: Path, head: bytes, size: int) -> bool:
     """Whether the top-level fields that the head shows are those of a ModelProto with a graph or opsets."""
     seen: set[int] = set()
-    view = memoryview(head)
     try:
-        for number, wire_type, _ in fields(view, total_size=size):
+        for number, wire_type, value in fields(memoryview(head), total_size=size):
             if _ONNX_WIRE_TYPES.get(number) != wire_type:
                 return False
+            if number in _SHORT_TEXTS and not isinstance(value, int) and len(value) > _MAX_SHORT_TEXT:
+                return False
             seen.add(number)
-    except WireError:
+    except WireError as error:
+        # A file that begins with an IR version, a producer and then promises more bytes than it has.
+        if 1 in seen and seen & {2, 3, 8}:
+            raise ModelError(
+                f"{path.name} is damaged or cut short: {error}",
+                hint="Download or export it again.",
+                code="damaged",
+            ) from None
         return False
     return bool(seen & {7, 8}) or seen >= {1, 2}
