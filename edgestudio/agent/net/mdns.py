@@ -1,0 +1,110 @@
+"""Announces a listening agent over mDNS: what a stranger may know, and nothing more."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import Iterable
+
+import psutil
+from zeroconf import Error as ZeroconfError
+from zeroconf import IPVersion, NonUniqueNameException
+from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+from edgestudio.agent.supervisor import Supervisor
+from edgestudio.wire import api
+
+log = logging.getLogger(__name__)
+
+MAX_VALUE = 200
+
+
+class Announcement:
+    """One service record; `start` after the port listens, so that nobody finds a door that is still closed."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._zeroconf: AsyncZeroconf | None = None
+        self._info: AsyncServiceInfo | None = None
+        self._port = 0
+        self.problem = ""
+        """Why the agent is not announced, empty when it is."""
+
+    async def start(self, port: int) -> None:
+        """Announce; where there is no network to announce on, say so in the log and carry on."""
+        self._port = port
+        addresses = announced_addresses(self._supervisor.settings.host)
+        if not addresses:
+            self._failed("no network interface has an address")
+            return
+        try:
+            self._zeroconf = AsyncZeroconf(interfaces=addresses, ip_version=IPVersion.V4Only)
+            self._info = self._describe(addresses)
+            await (await self._zeroconf.async_register_service(self._info, allow_name_change=True))
+        except (OSError, ZeroconfError, NonUniqueNameException) as e:
+            self._failed(str(e) or type(e).__name__)
+            await self.stop()
+
+    async def update(self) -> None:
+        """Announce what has changed since."""
+        if self._zeroconf is None or self._info is None:
+            return
+        fresh = self._describe(announced_addresses(self._supervisor.settings.host), self._info.name)
+        if fresh.properties != self._info.properties:
+            self._info = fresh
+            with contextlib.suppress(OSError, ZeroconfError):
+                await (await self._zeroconf.async_update_service(fresh))
+
+    async def stop(self) -> None:
+        """Say goodbye."""
+        zeroconf, self._zeroconf, self._info = self._zeroconf, None, None
+        if zeroconf is not None:
+            with contextlib.suppress(OSError, ZeroconfError):
+                await zeroconf.async_unregister_all_services()
+            await zeroconf.async_close()
+
+    def _describe(self, addresses: Iterable[str], name: str | None = None) -> AsyncServiceInfo:
+        supervisor = self._supervisor
+        hello = supervisor.hello()
+        fingerprint = supervisor.identity.fingerprint
+        plain = supervisor.settings.name.replace(".", " ").strip()[:40] or "board"
+        properties = {
+            "v": str(api.API_VERSION),
+            "id": fingerprint,
+            "name": supervisor.settings.name[:60],
+            "pair": "open" if supervisor.pairing.is_open else "closed",
+            "sim": "1" if supervisor.is_simulated else "0",
+            "hw": str(hello.get("hardware", hello.get("hw", "")))[:60],
+            "arch": str(hello.get("arch", ""))[:20],
+        }
+        return AsyncServiceInfo(
+            api.SERVICE_TYPE,
+            name or f"{plain}-{fingerprint[:8]}.{api.SERVICE_TYPE}",
+            port=self._port,
+            addresses=[socket.inet_aton(a) for a in addresses],
+            properties={k: v[:MAX_VALUE] for k, v in properties.items()},
+            server=f"edgestudio-{fingerprint[:12]}.local.",
+        )
+
+    def _failed(self, why: str) -> None:
+        self.problem = why
+        log.warning("not announced over mDNS (%s); studios can still add this board by its address", why)
+
+
+def announced_addresses(host: str) -> list[str]:
+    """The IPv4 addresses to announce an agent under that listens on `host`: loopback only for one that binds it."""
+    with contextlib.suppress(ValueError):
+        bound = ipaddress.ip_address(host)
+        if not bound.is_unspecified:
+            return [host] if bound.version == 4 else []
+    if host == "localhost":
+        return ["127.0.0.1"]
+    found = [
+        entry.address
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        if entry.family == socket.AF_INET and not ipaddress.ip_address(entry.address).is_loopback
+    ]
+    return found or ["127.0.0.1"]

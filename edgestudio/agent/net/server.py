@@ -1,0 +1,130 @@
+"""The board's server: TLS 1.3, the routes, the limits, and the announcement once it truly listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from aiohttp import web
+
+from edgestudio.agent.net import problems
+from edgestudio.agent.net.access import Access, Handler
+from edgestudio.agent.net.listener import Listener
+from edgestudio.agent.net.mdns import Announcement
+from edgestudio.agent.net.pairing import PairingRoutes
+from edgestudio.agent.net.routes import BoardRoutes
+from edgestudio.agent.net.stream import Streams
+from edgestudio.agent.supervisor import Supervisor
+from edgestudio.agent.trust.peers import Peer
+from edgestudio.wire import api, tls
+from edgestudio.wire.errors import DeviceError, EdgeStudioError
+from edgestudio.wire.identity import short_id
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 15.0
+SHUTDOWN_S = 3.0
+READ_BUFFER_BYTES = 512 * 1024
+
+
+class AgentServer:
+    """Serves one supervisor. `start` after the supervisor's, `stop` before it."""
+
+    def __init__(self, supervisor: Supervisor, *, announce: bool = True) -> None:
+        self._supervisor = supervisor
+        self._context = tls.server_context(
+            supervisor.identity, [p.certificate_pem for p in supervisor.peers.all()]
+        )
+        supervisor.peers.listen(self._peer_changed)
+        self._streams = Streams(supervisor)
+        self._runner = self._make_runner()
+        self._listener: Listener | None = None
+        self._announcement = Announcement(supervisor) if announce else None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, 0 while not started."""
+        return self._listener.port if self._listener is not None else 0
+
+    async def start(self) -> None:
+        """Listen, then announce; raises DeviceError (`port-in-use`, …). Failing to announce is only logged."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None
+        self._listener = Listener(server, self._context)
+        try:
+            await self._listener.open(self._supervisor.settings.host, self._supervisor.settings.port)
+        except DeviceError:
+            await self._runner.cleanup()
+            raise
+        if self._announcement is not None:
+            await self._announcement.start(self.port)
+
+    async def stop(self) -> None:
+        """Withdraw the announcement, stop listening, end open requests within three seconds."""
+        if self._announcement is not None:
+            await self._announcement.stop()
+        if self._listener is not None:
+            await self._listener.close()
+        await self._streams.close()
+        await self._runner.cleanup()
+
+    async def refresh_announcement(self) -> None:
+        """Announce what has changed: pairing opened or closed, another model active."""
+        if self._announcement is not None:
+            await self._announcement.update()
+
+    def _make_runner(self) -> web.AppRunner:
+        application = web.Application(middlewares=[_explain], client_max_size=api.MAX_OFFER_BYTES)
+        application.add_routes([web.get(api.HELLO, self._hello)])
+        application.add_routes(PairingRoutes(self._supervisor.pairing).routes())
+        access = Access(self._supervisor.peers)
+        application.add_routes(BoardRoutes(self._supervisor, access, self._streams).routes())
+        return web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=SHUTDOWN_S,
+            read_bufsize=READ_BUFFER_BYTES,
+            auto_decompress=False,
+        )
+
+    async def _hello(self, request: web.Request) -> web.Response:
+        supervisor = self._supervisor
+        fingerprint = supervisor.identity.fingerprint
+        return web.json_response(
+            {
+                "name": supervisor.settings.name,
+                "simulated": supervisor.is_simulated,
+                "boot": supervisor.boot_id,
+                "time": time.time(),
+                **supervisor.hello(),
+                "api": [api.API_VERSION],
+                "id": fingerprint,
+                "short_id": short_id(fingerprint),
+                "pairing": "open" if supervisor.pairing.is_open else "closed",
+            }
+        )
+
+    def _peer_changed(self, peer: Peer, is_trusted: bool) -> None:  # noqa: FBT001 - the listener's signature
+        if is_trusted:
+            tls.trust(self._context, peer.certificate_pem)
+        else:
+            self._supervisor.trust.forget(peer.fingerprint)
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except EdgeStudioError as e:
+        return problems.response(e)
+    except web.HTTPException as e:
+        return problems.response(problems.of_http(e.status), e.status)
+    except (ConnectionError, asyncio.CancelledError):
+        raise
+    except Exception as e:  # noqa: BLE001 - the last door: whatever is left is the agent's own mistake
+        return problems.bug(e)
+    return response

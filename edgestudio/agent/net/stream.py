@@ -1,0 +1,129 @@
+"""The record stream: what a board reports goes to a studio as it happens, and a slow studio gets the newest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+from edgestudio.agent.supervisor import Supervisor
+from edgestudio.wire import api
+from edgestudio.wire.errors import EdgeStudioError, InputError
+from edgestudio.wire.fields import Fields, parse_json
+from edgestudio.wire.records import KIND_GAP
+
+MAX_WAITING = 256
+"""Records that wait for a slow reader; older ones are dropped and reported as a gap."""
+
+MAX_STREAMS = 8
+SEND_TIMEOUT_S = 20.0
+_STREAMS = frozenset({"win", "evt", "install", "dev", "log"})
+
+
+class Streams:
+    """Serves `GET /v1/stream`; every open stream is closed when the server stops."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._open: set[web.WebSocketResponse] = set()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """One studio's stream until it leaves."""
+        if len(self._open) >= MAX_STREAMS:
+            raise InputError(f"This board serves {MAX_STREAMS} streams already.", code="too-often")
+        socket = web.WebSocketResponse(
+            heartbeat=api.HEARTBEAT_S, max_msg_size=api.MAX_FRAME_BYTES, compress=False
+        )
+        if not socket.can_prepare(request).ok:
+            raise InputError("This address speaks WebSocket only.", code="bad-request")
+        await socket.prepare(request)
+        self._open.add(socket)
+        try:
+            await _Stream(self._supervisor, socket).run()
+        finally:
+            self._open.discard(socket)
+        return socket
+
+    async def close(self) -> None:
+        """Say goodbye to everyone."""
+        closing = [s.close(code=1001, message=b"the agent stops") for s in self._open]
+        await asyncio.gather(*closing, return_exceptions=True)
+
+
+class _Stream:
+    """One connection: a reader for `sub` and `ack`, a pump from the board, a writer to the studio."""
+
+    def __init__(self, supervisor: Supervisor, socket: web.WebSocketResponse) -> None:
+        self._supervisor = supervisor
+        self._socket = socket
+        self._wanted = _STREAMS
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._ready = asyncio.Event()
+        self._gap: tuple[int, int] | None = None
+
+    async def run(self) -> None:
+        records = self._supervisor.subscribe()  # before hello, so that nothing falls between
+        await self._send({"v": 1, "k": "hello", "boot": self._supervisor.boot_id, "api": [api.API_VERSION]})
+        tasks = [asyncio.ensure_future(work) for work in (self._pump(records), self._write(), self._read())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            close = getattr(records, "aclose", None)
+            if close is not None:
+                await close()
+            with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
+                await asyncio.wait_for(self._socket.close(), 3.0)
+
+    async def _pump(self, records: Any) -> None:
+        async for record in records:
+            if record.get("k") != KIND_GAP and record.get("k") not in self._wanted:
+                continue
+            self._waiting.append(record)
+            while len(self._waiting) > MAX_WAITING:
+                self._drop(self._waiting.popleft())
+            self._ready.set()
+
+    def _drop(self, record: dict[str, Any]) -> None:
+        first, last = record.get("from", record.get("seq", 0)), record.get("to", record.get("seq", 0))
+        self._gap = (self._gap[0] if self._gap else first, last)
+
+    async def _write(self) -> None:
+        while True:
+            await self._ready.wait()
+            self._ready.clear()
+            while record := self._next():
+                await self._send(record)
+
+    def _next(self) -> dict[str, Any] | None:
+        if self._gap is not None:
+            (first, last), self._gap = self._gap, None
+            return {"v": 1, "k": KIND_GAP, "from": first, "to": last}
+        return self._waiting.popleft() if self._waiting else None
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            if message.type != WSMsgType.TEXT:
+                continue
+            try:
+                self._hear(Fields(parse_json(message.data.encode(), where="the message"), "message"))
+            except EdgeStudioError as e:
+                await self._send({"v": 1, "k": "error", "code": e.code, "title": e.message})
+
+    def _hear(self, message: Fields) -> None:
+        kind = message.text("k", limit=16)
+        if kind == "sub":
+            wanted = message.names("streams")
+            self._wanted = frozenset(wanted) & _STREAMS if wanted else _STREAMS
+        elif kind == "ack":
+            self._supervisor.acknowledge(message.text("boot", limit=64), message.integer("upto"))
+
+    async def _send(self, record: dict[str, Any]) -> None:
+        text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+        await asyncio.wait_for(self._socket.send_str(text), SEND_TIMEOUT_S)
