@@ -83,8 +83,7 @@ class OptimizerService:
             {
                 "path": source.path,
                 "recipe": chosen.as_dict(),
-                "data": text_or_none(data),
-                "pipeline": text_or_none(pipeline),
+                **{name: text_or_none(path) for name, path in asdict(supplies).items()},
             },
             title=f"{chosen.title or chosen.name}: {source.name}",
             subject=source.sha256,
