@@ -72,8 +72,6 @@ def artifact(tmp_path: Path) -> Artifact:
 
 
 async def _there_and_back(registry: Registry, artifact: Artifact, to: Path) -> None:
-    registry: FolderRegistry | OciRegistry | MlflowRegistry, artifact: Artifact, to: Path
-) -> None:
     reference = await registry.publish(artifact)
     assert "digits-net" in reference
     listed = {model.name: model.versions for model in await registry.models()}
