@@ -8,10 +8,9 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,9 @@ class Loaded:
     outputs: list[dict[str, Any]] = field(default_factory=list)
     placement: dict[str, Any] = field(default_factory=dict)
     samples: int = 0
+    backend: str = ""
+    rate_hz: float | None = None
+    queue: dict[str, Any] = field(default_factory=dict)
 
 
 class ModelHost:
@@ -142,7 +144,7 @@ class ModelHost:
             },
             deadline_s,
         )  # fmt: skip
-        names = ("load_ms", "inputs", "outputs", "placement", "samples")
+        names = [item.name for item in fields(Loaded)]
         self.loaded = Loaded(**{name: answer[name] for name in names})
         return self.loaded
 
@@ -153,6 +155,10 @@ class ModelHost:
     async def run(self, feeds: Mapping[str, Array], deadline_s: float = RUN_S) -> dict[str, Any]:
         """The bare model: {"outputs": {name: array}, "infer_ms"}."""
         return await self._ask({"do": "run"}, deadline_s, feeds)
+
+    async def feeds(self, feeds: Mapping[str, Array], deadline_s: float = RUN_S) -> dict[str, Any]:
+        """Prepared tensors through the model and the pipeline's interpretation; as `item`."""
+        return await self._ask({"do": "feeds"}, deadline_s, feeds)
 
     async def item(self, item: Array, deadline_s: float = RUN_S) -> dict[str, Any]:
         """A raw item through the pipeline: outputs, index, label, confidence, margin, stages_ms, finite, mark."""
@@ -335,14 +341,9 @@ def _cause(code: int, because: str) -> tuple[str, str]:
 
 def _environment() -> dict[str, str]:
     """Nothing of the agent's own environment but what finding Python and its libraries needs."""
-    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "EDGESTUDIO_TEST_HOST")
+    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment["PYTHONPATH"] = str(_PACKAGE_PARENT)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     environment["HOME"] = "/nonexistent"
     return environment
-
-
-def monotonic_ms() -> float:
-    """Milliseconds on the clock that never jumps."""
-    return time.monotonic() * 1e3

@@ -40,6 +40,7 @@ class JobQueue:
     def __init__(self, capacity: int = CAPACITY, policy: Policy = "drop-oldest") -> None:
         self.capacity = capacity
         self.policy: Policy = policy
+        self.default_deadline_s: float | None = None
         self.dropped = 0
         self.expired = 0
         self.peak = 0
@@ -59,7 +60,8 @@ class JobQueue:
         answer: asyncio.Future[Any] | None = None,
     ) -> None:
         """Line `work` up, or drop it or an older job of no higher priority, as the policy says."""
-        deadline = None if deadline_s is None else time.monotonic() + deadline_s
+        allowed_s = self.default_deadline_s if deadline_s is None else deadline_s
+        deadline = None if allowed_s is None else time.monotonic() + allowed_s
         job = Job(priority, next(self._numbers), work, deadline=deadline, answer=answer)
         async with self._changed:
             while len(self._heap) >= self.capacity and self.policy == "block":

@@ -1,4 +1,4 @@
-"""The model host's child process: one model, one request at a time, no network, no keys; it may be killed at any moment."""
+"""The model host's child process: one model, one request at a time, no keys; it may be killed at any moment."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ class Worker:
         self._governed: Any = None
         self._runner: Any = None
         self._samples: list[Any] = []
-        self._source: str | None = None
         self._commands: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-            "scan": self._scan, "load": self._load, "run": self._run, "item": self._item,
+            "scan": self._scan, "load": self._load, "run": self._run, "feeds": self._feeds, "item": self._item,
             "sample": self._sample, "ping": lambda _: {},
         }  # fmt: skip
 
@@ -76,37 +75,43 @@ class Worker:
 
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from edgestudio.runtime.backend import open_session
-        from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline
+        from edgestudio.runtime.pipeline import Runner, load_pipeline
 
         started = time.perf_counter()
+        model = Path(request["model"])
         self._session = open_session(
-            Path(request["model"]), backend=request.get("backend"), threads=int(request.get("threads", 1))
+            model, backend=request.get("backend"), threads=int(request.get("threads", 1))
         )
         load_ms = (time.perf_counter() - started) * 1e3
         self._governed = GovernedSession(self._session)
-        if request.get("pipeline"):
-            pipeline = load_pipeline(Path(request["pipeline"]))
-        else:
-            pipeline = Pipeline.default_for(self._session.inputs, self._session.outputs)
+        pipeline = load_pipeline(Path(request["pipeline"])) if request.get("pipeline") else None
         self._runner = Runner(self._governed, pipeline)
-        self._source = request.get("source")
+        pipeline = self._runner.pipeline
+        self._read_samples(model.parent, request.get("source"))
         return {
             "load_ms": load_ms,
+            "backend": str(self._session.backend),
             "inputs": [_spec(item) for item in self._session.inputs],
             "outputs": [_spec(item) for item in self._session.outputs],
-            "placement": {str(key): value for key, value in dict(self._session.placement()).items()},
-            "samples": self._read_samples(),
+            "placement": {str(k): v for k, v in self._session.placement().items() if k != "nodes"},
+            "samples": len(self._samples),
+            "rate_hz": getattr(pipeline.source, "rate_hz", None),
+            "queue": pipeline.queue.model_dump(),
         }
 
-    def _read_samples(self) -> int:
-        if self._source and not self._samples:
-            from edgestudio.runtime.sources import open_source
+    def _read_samples(self, folder: Path, given: str | None) -> None:
+        """Keep the first items of the release's source in memory; a camera is no file and is left out."""
+        from edgestudio.runtime.sources import FolderSource, open_source
 
-            for sample in open_source(Path(self._source)):
-                self._samples.append(sample)
-                if len(self._samples) >= MAX_SAMPLES:
-                    break
-        return len(self._samples)
+        pipeline = self._runner.pipeline
+        where = Path(given) if given else None
+        if isinstance(pipeline.source, FolderSource):
+            where = folder / pipeline.source.path
+        if where is None:
+            return
+        raw = pipeline.raw_layout(self._session.inputs)
+        for item in open_source(where, labels=pipeline.labels, raw=raw, limit=MAX_SAMPLES):
+            self._samples.append(item.item)
 
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         feeds = self._inbox.read(request["tensors"], copy=False)
@@ -116,6 +121,11 @@ class Worker:
         infer_ms = (time.perf_counter() - started) * 1e3
         return {"infer_ms": infer_ms, "tensors": self._outbox.write(_arrays(outputs))}
 
+    def _feeds(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        feeds = self._inbox.read(request["tensors"], copy=False)
+        self._governed.slowdown = float(request.get("slow", 1.0))
+        return self._answered(self._runner.process_feeds(feeds), with_outputs=True)
+
     def _item(self, request: Mapping[str, Any]) -> dict[str, Any]:
         item = self._inbox.read(request["tensors"], copy=True)["input"]
         return self._process(item, request, with_outputs=True)
@@ -123,25 +133,27 @@ class Worker:
     def _sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if not self._samples:
             return _failed(request, "no-source", "The release came without samples to infer on.")
-        sample = self._samples[int(request["index"]) % len(self._samples)]
-        return self._process(sample[0], request, with_outputs=False)
+        item = self._samples[int(request["index"]) % len(self._samples)]
+        return self._process(item, request, with_outputs=False)
 
     def _process(self, item: Any, request: Mapping[str, Any], *, with_outputs: bool) -> dict[str, Any]:
-        import numpy as np
-
         self._governed.slowdown = float(request.get("slow", 1.0))
-        result = self._runner.process(item)
+        return self._answered(self._runner.process(item), with_outputs=with_outputs)
+
+    def _answered(self, result: Any, *, with_outputs: bool) -> dict[str, Any]:
         outputs = _arrays(result.outputs)
         answer: dict[str, Any] = {
             "index": result.index,
             "label": result.label,
-            "confidence": result.confidence,
-            "margin": result.margin,
+            "confidence": _number(result.confidence),
+            "margin": _number(result.margin),
             "stages_ms": dict(result.stages_ms),
-            "finite": all(bool(np.isfinite(o).all()) for o in outputs.values() if o.dtype.kind in "fc"),
+            "finite": bool(result.is_finite),
             "mark": _mark(outputs),
         }
         if with_outputs:
+            answer["top"] = result.to_dict()["top"]
+            answer["detections"] = result.to_dict()["detections"]
             answer["tensors"] = self._outbox.write(outputs)
         return answer
 
@@ -154,6 +166,7 @@ class GovernedSession:
 
     def __init__(self, session: Any) -> None:
         self._session = session
+        self.backend = session.backend
         self.inputs = session.inputs
         self.outputs = session.outputs
         self.slowdown = 1.0
@@ -169,6 +182,10 @@ class GovernedSession:
         if self.slowdown > 1.0:
             time.sleep((time.perf_counter() - started) * (self.slowdown - 1.0))
         return outputs
+
+    def profile(self, feeds: Mapping[str, Any], runs: int) -> Any:
+        """Time per operator of the session behind."""
+        return self._session.profile(feeds, runs)
 
     def close(self) -> None:
         """Close the session behind."""
@@ -188,6 +205,11 @@ def _mark(outputs: Mapping[str, Any]) -> int:
     for array in outputs.values():
         mark = zlib.crc32(array.data.cast("B") if array.nbytes else b"", mark)
     return mark
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN: an answer that is none is no confidence either."""
+    return None if value is None or value != value else float(value)
 
 
 def _spec(item: Any) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class InstallRow:
     previous: str | None = None
     rolled_back_to: str | None = None
     is_revert: bool = False
-    """Whether this goes back to a release that was committed before, asked for by a person or forced by crashes."""
+    """Whether this goes back to a release that was committed before."""
+    is_forced: bool = False
+    """Whether crashes of the active release ask for that, not a person."""
 
 
 @dataclass
