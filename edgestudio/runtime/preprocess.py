@@ -197,7 +197,7 @@ class Preparer:
             )
         array = self._shaped(array)
         if self._affinity.is_identity and array.dtype == self._dtype:
-            return np.ascontiguousarray(array)
+            return np.asarray(array, order="C")  # keeps a scalar a scalar
         return self._finished(self._applied(array))
 
     def _applied(self, raw: Array) -> Array:
@@ -209,7 +209,7 @@ class Preparer:
 
     def _finished(self, values: Array) -> Array:
         if self._dtype.kind == "f":
-            return np.ascontiguousarray(values, dtype=self._dtype)
+            return np.asarray(values, dtype=self._dtype, order="C")
         if not np.isfinite(values).all():
             raise InputError(f"the values for '{self.spec.name}' hold NaN or infinity", code="bad-item")
         return quantized(values, self._quantization, self._dtype)
