@@ -7,16 +7,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from edgestudio.devices.deploy import DeployState, deploy
 from edgestudio.devices.pairing import pair
 from edgestudio.devices.publisher import Publisher
 from edgestudio.devices.session import BoardSession
 from edgestudio.wire import api
-from edgestudio.wire.errors import DeviceError, InstallError, TrustError
 from edgestudio.wire.identity import Identity
-from edgestudio.wire.release import Requirements
 from tests.agent.net.board import running
 
 
