@@ -299,10 +299,8 @@ def _option(options: Table, slot: int, name: str, code: str, default: Any = None
         return None
     value = options.scalar(slot, code, default)
     document = schema()
-    if name.endswith("_type") and name != "kernel_type":
-        names = document["types"]
-    else:
-        names = document["enums"].get(name)
+    is_type = name.endswith("_type") and name != "kernel_type"
+    names = document["types"] if is_type else document["enums"].get(name)
     return names[value] if names and isinstance(value, int) and 0 <= value < len(names) else value
 
 

@@ -1,0 +1,143 @@
+"""Works out the shapes between layers of a Core ML neural network, which its file does not hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from edgestudio.model.graph import Dimension, Node
+
+Shape = tuple[Dimension, ...] | None
+
+_SAME = {
+    "activation", "batchnorm", "scale", "bias", "softmax", "unary", "lrn", "mvn", "l2normalize", "dropout", "clip",
+    "copy", "addBroadcastable", "softmaxND",
+}  # fmt: skip
+_ELEMENTWISE = {"add", "multiply", "average", "max", "min", "subtractBroadcastable", "multiplyBroadcastable"}
+
+
+def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
+    """Shape of a layer's outputs, None when it is of another kind or its input is not known.
+
+    Images are (…, channels, height, width), the last three of whatever rank the input has.
+    """
+    first = inputs[0] if inputs else None
+    if first is None:
+        return None
+    if node.op in _SAME:
+        return first
+    if node.op in _ELEMENTWISE:
+        return max((shape for shape in inputs if shape is not None), key=_known_elements)
+    rule = _RULES.get(node.op)
+    if rule is None or len(first) < 3:
+        return _dense(first, node.attributes) if node.op == "innerProduct" else None
+    head, (channels, height, width) = first[:-3], first[-3:]
+    if not all(isinstance(size, int) for size in (channels, height, width)):
+        return None
+    found = rule(node.attributes, (channels, height, width), inputs)
+    return None if found is None else (*head, *found)
+
+
+def _known_elements(shape: tuple[Dimension, ...]) -> int:
+    return math.prod(size for size in shape if isinstance(size, int))
+
+
+def _dense(shape: tuple[Dimension, ...], attributes: dict[str, Any] | Any) -> Shape:
+    return (*shape[:-1], attributes["outputChannels"]) if "outputChannels" in attributes else None
+
+
+def _pair(attributes: Any, name: str, default: int = 1) -> tuple[int, int]:
+    values = attributes.get(name) or [default, default]
+    return (values[0], values[-1]) if isinstance(values, list) else (default, default)
+
+
+def _borders(attributes: Any) -> list[tuple[int, int]]:
+    """Padding of height and width, from the `valid` padding's amounts."""
+    valid = attributes.get("valid")
+    amounts = valid.get("paddingAmounts") if isinstance(valid, dict) else None
+    edges = amounts.get("borderAmounts") if isinstance(amounts, dict) else None
+    return edges if isinstance(edges, list) and len(edges) == 2 else [(0, 0), (0, 0)]
+
+
+def _slide(attributes: Any, sizes: tuple[int, int], default_kernel: int) -> tuple[int, int]:
+    kernel, stride = _pair(attributes, "kernelSize", default_kernel), _pair(attributes, "stride")
+    dilation = _pair(attributes, "dilationFactor")
+    if "same" in attributes:
+        return math.ceil(sizes[0] / max(stride[0], 1)), math.ceil(sizes[1] / max(stride[1], 1))
+    borders = _borders(attributes)
+    height, width = (
+        (size + sum(border) - step * (window - 1) - 1) // max(jump, 1) + 1
+        for size, border, step, window, jump in zip(sizes, borders, dilation, kernel, stride, strict=True)
+    )
+    return max(height, 0), max(width, 0)
+
+
+def _convolution(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    _, height, width = image
+    channels = attributes.get("outputChannels")
+    if not attributes.get("isDeconvolution"):
+        return (channels, *_slide(attributes, (height, width), 3))
+    declared = attributes.get("outputShape")
+    if isinstance(declared, list) and len(declared) == 2:
+        return (channels, *declared)
+    stride, kernel = _pair(attributes, "stride"), _pair(attributes, "kernelSize", 3)
+    if "same" in attributes:
+        return channels, height * stride[0], width * stride[1]
+    borders = _borders(attributes)
+    sizes = ((height - 1) * stride[0] + kernel[0], (width - 1) * stride[1] + kernel[1])
+    return channels, sizes[0] - sum(borders[0]), sizes[1] - sum(borders[1])
+
+
+def _pooling(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    channels, height, width = image
+    if attributes.get("globalPooling"):
+        return channels, 1, 1
+    if "includeLastPixel" in attributes:
+        kernel, stride = _pair(attributes, "kernelSize", 3), _pair(attributes, "stride")
+        pad = attributes["includeLastPixel"]
+        amounts = pad.get("paddingAmounts", [0, 0]) if isinstance(pad, dict) else [0, 0]
+        sizes = [
+            math.ceil((size + 2 * border - window) / max(jump, 1)) + 1
+            for size, border, window, jump in zip((height, width), amounts, kernel, stride, strict=False)
+        ]
+        return (channels, *sizes) if len(sizes) == 2 else None
+    return (channels, *_slide(attributes, (height, width), 3))
+
+
+def _concat(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    if any(shape is None or len(shape) < 3 or not isinstance(shape[-3], int) for shape in inputs):
+        return None
+    return (sum(shape[-3] for shape in inputs if shape and isinstance(shape[-3], int)), *image[1:])
+
+
+def _upsample(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    factor = _pair(attributes, "scalingFactor", 2)
+    return image[0], image[1] * factor[0], image[2] * factor[1]
+
+
+def _dense_image(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    return attributes.get("outputChannels"), 1, 1
+
+
+def _flatten(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    return math.prod(image), 1, 1
+
+
+def _reshape(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    target = attributes.get("targetShape")
+    return tuple(target[-3:]) if isinstance(target, list) and len(target) >= 3 else None
+
+
+def _pad(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
+    amounts = attributes.get("paddingAmounts")
+    edges = amounts.get("borderAmounts") if isinstance(amounts, dict) else None
+    if not isinstance(edges, list) or len(edges) != 2:
+        return None
+    return image[0], image[1] + sum(edges[0]), image[2] + sum(edges[1])
+
+
+_RULES = {
+    "convolution": _convolution, "pooling": _pooling, "concat": _concat, "upsample": _upsample,
+    "innerProduct": _dense_image, "flatten": _flatten, "reshape": _reshape, "padding": _pad,
+}  # fmt: skip
