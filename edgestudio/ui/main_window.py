@@ -1,0 +1,214 @@
+"""The main window: puts the parts together, and does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QCloseEvent
+from PySide6.QtWidgets import QInputDialog, QMainWindow, QTabWidget, QWidget
+
+from edgestudio.studio.settings import Settings
+from edgestudio.studio.telemetry import TelemetryService
+from edgestudio.ui import dialogs, icons, theme
+from edgestudio.ui.attention import Attention
+from edgestudio.ui.desk import Desk
+from edgestudio.ui.docks import AREAS, Docks
+from edgestudio.ui.late import LatePage, build
+from edgestudio.ui.layouts import Layouts
+from edgestudio.ui.menus import MenuSet
+from edgestudio.ui.panels.compare import ComparePanel
+from edgestudio.ui.panels.devices import DevicesPanel
+from edgestudio.ui.panels.jobs import JobsPanel
+from edgestudio.ui.panels.library import LibraryPanel
+from edgestudio.ui.panels.model_properties import ModelProperties
+from edgestudio.ui.panels.notices import NoticesPanel
+from edgestudio.ui.panels.recipe import RecipePanel
+from edgestudio.ui.panels.timeline import TimelinePanel
+from edgestudio.ui.panels.welcome import WelcomePanel
+from edgestudio.ui.places import Places
+from edgestudio.ui.questions import Questions
+from edgestudio.ui.requests import Requests
+from edgestudio.ui.status_line import StatusLine
+from edgestudio.ui.toolbar import MainToolbar
+from edgestudio.ui.widgets.command_palette import CommandPalette
+from edgestudio.ui.widgets.drop_veil import DropVeil
+from edgestudio.ui.window_commands import window_commands
+
+TABS = ("welcome", "graph", "results", "compare", "dashboard")
+
+
+class MainWindow(QMainWindow):
+    """Made empty, so that commands can be built for it; `furnish` puts everything in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("main-window")
+        self.setWindowTitle("EdgeStudio")
+        self.setWindowIcon(icons.application_icon())
+        self.resize(1440, 900)
+        self.places = Places(self)
+        self.desk: Desk
+        self.may_close: Callable[[], bool] = lambda: True
+
+    def furnish(self, desk: Desk, requests: Requests, monitor: TelemetryService, layout_file: Path) -> None:
+        """Build the panels, the menus and the shortcuts."""
+        self.desk, self._requests, self._monitor = desk, requests, monitor
+        for command in window_commands(self.places.show, self.places.view, self._open_recent):
+            desk.commands.add(command)
+        self._questions = Questions(desk, requests, self)
+        self._build_centre()
+        self._build_docks()
+        self.menus = MenuSet(desk, self)
+        self.menus.fill(self.menuBar())
+        self.addToolBar(MainToolbar(desk, self.menus))
+        self.setStatusBar(StatusLine(desk))
+        self.palette_popup = CommandPalette(desk, self)
+        self._veil = DropVeil(self, self.open_files)
+        self.attention = Attention(desk, self.docks.peek, self.turn_to, self.docks.set_count, self)
+        self.layouts = Layouts(self, layout_file)
+        self._learn_places()
+        selected = desk.selected
+        for signal in (selected.model_changed, selected.boards_changed, selected.job_changed):
+            signal.connect(self.menus.refresh)
+        for store in (desk.stores.models, desk.stores.boards, desk.stores.jobs):
+            store.changed.connect(self._rows_changed)
+            store.removed.connect(self._rows_changed)
+        self.docks.arrange(self.width(), self.height())
+        self.layouts.remember_default()
+        self.layouts.restore()
+
+    def turn_to(self, tab: str) -> None:
+        """Show a tab of the centre."""
+        self.tabs.setCurrentIndex(TABS.index(tab))
+
+    def open_files(self, files: list[Path]) -> None:
+        """Open what was dropped or given."""
+        if files:
+            self.desk.run("model.open", paths=files)
+
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings."""
+        if settings.theme != theme.mode():
+            theme.set_mode(settings.theme)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Close when nothing would be lost by it; `may_close` asks otherwise."""
+        if self.may_close():
+            if hasattr(self, "layouts"):
+                self.layouts.keep()
+            event.accept()
+        else:
+            event.ignore()
+
+    def _build_centre(self) -> None:
+        desk, requests = self.desk, self._requests
+        self.tabs = QTabWidget()
+        self.tabs.setObjectName("centre-tabs")
+        self.tabs.setAccessibleName("Pages")
+        self.tabs.setDocumentMode(True)
+        self.welcome = WelcomePanel(desk, requests.recent_files)
+        self.graph = LatePage("graph-page", self._make_graph)
+        self.results = LatePage("results-page", self._make_results)
+        self.compare = ComparePanel(desk, requests.diff)
+        self.dashboard = LatePage("dashboard-page", self._make_dashboard)
+        pages: tuple[QWidget, ...] = (self.welcome, self.graph, self.results, self.compare, self.dashboard)
+        for name, page in zip(TABS, pages, strict=True):
+            self.tabs.addTab(page, name.capitalize())
+        self.setCentralWidget(self.tabs)
+
+    def _make_graph(self) -> QWidget:
+        return build("edgestudio.ui.panels.graph_page:GraphPage", self.desk, self._requests)
+
+    def _make_results(self) -> QWidget:
+        return build("edgestudio.ui.panels.results:ResultsPanel", self.desk)
+
+    def _make_dashboard(self) -> QWidget:
+        rate_hz = self._requests.settings().chart_rate_hz
+        return build("edgestudio.ui.panels.dashboard:DashboardPanel", self.desk, self._monitor, rate_hz)
+
+    def _build_docks(self) -> None:
+        desk = self.desk
+        self.docks = Docks(self)
+        self.library = LibraryPanel(desk)
+        self.library.model_opened.connect(lambda sha256: self.turn_to("graph"))
+        self.devices = DevicesPanel(desk)
+        self.recipe = RecipePanel(desk)
+        panels: dict[str, QWidget] = {
+            "library": self.library,
+            "recipe": self.recipe,
+            "properties": ModelProperties(desk),
+            "devices": self.devices,
+            "timeline": TimelinePanel(desk),
+            "jobs": JobsPanel(desk),
+            "notices": NoticesPanel(desk, self._requests.dismiss_notice),
+        }
+        for name in AREAS:
+            self.docks.add(name, panels[name])
+
+    def _learn_places(self) -> None:
+        shows, views = self.places.shows, self.places.views
+        for name in AREAS:
+            shows[name] = partial(self.docks.bring_forward, name)
+            views[f"toggle-{name}"] = partial(self.docks.toggle, name)
+        for name in TABS:
+            shows[name] = partial(self.turn_to, name)
+        shows["find"] = self._find
+        shows["palette"] = self.palette_popup.open
+        shows["settings"] = lambda: dialogs.SettingsDialog(self._requests, self).show()
+        shows["doctor"] = lambda: dialogs.DoctorDialog(self._requests, self).show()
+        shows["help"] = lambda: dialogs.HelpDialog(self).show()
+        shows["keys"] = lambda: dialogs.KeysDialog(self.desk.commands, self).show()
+        shows["about"] = lambda: dialogs.AboutDialog(self).show()
+        views["reset"] = self.layouts.reset
+        views["full-screen"] = self._full_screen
+        views["layout-save"] = self._save_layout
+        views["layout-load"] = self._load_layout
+        views["theme-next"] = lambda: self._set_theme("light" if theme.palette().is_dark else "dark")
+        for mode in get_args(theme.Mode):
+            views[f"theme-{mode}"] = partial(self._set_theme, mode)
+
+    def _set_theme(self, mode: theme.Mode) -> None:
+        self._requests.change_settings({"theme": mode})
+        theme.set_mode(mode)
+
+    def _find(self) -> None:
+        page = self.graph.page if self.tabs.currentWidget() is self.graph else None
+        line = page.findChild(QWidget, "graph-search") if page else None
+        (line or self.library.search).setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def _full_screen(self) -> None:
+        if self.isFullScreen():
+            self.showNormal()
+        else:
+            self.showFullScreen()
+
+    def _open_recent(self, number: int) -> None:
+        paths = self._requests.recent_files()
+        if number <= len(paths):
+            self.open_files([paths[number - 1]])
+
+    def _save_layout(self) -> None:
+        self._ask("Save the layout", "Name of the layout", [], self.layouts.save)
+
+    def _load_layout(self) -> None:
+        names = self.layouts.names()
+        if names:
+            self._ask("Go to a layout", "Layout", names, self.layouts.load)
+
+    def _ask(self, title: str, prompt: str, choices: list[str], answer: Callable[[str], object]) -> None:
+        dialog = QInputDialog(self)
+        dialog.setObjectName("layout-dialog")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.setWindowTitle(title)
+        dialog.setLabelText(prompt)
+        if choices:
+            dialog.setComboBoxItems(choices)
+        dialog.textValueSelected.connect(lambda text: answer(text) if text.strip() else None)
+        dialog.open()
+
+    def _rows_changed(self, row: object) -> None:
+        self.menus.refresh()

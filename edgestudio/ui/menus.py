@@ -1,0 +1,109 @@
+"""Menus, shortcuts and buttons made from the list of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtWidgets import QMenu, QMenuBar, QWidget
+
+from edgestudio.studio.commands import Command
+from edgestudio.ui import icons, theme
+from edgestudio.ui.desk import Desk
+
+TITLES = {
+    "file": "&File", "edit": "&Edit", "model": "&Model", "board": "&Board", "job": "&Jobs", "view": "&View",
+    "help": "&Help",
+}  # fmt: skip
+ICONS = {
+    "model.open": "open",
+    "model.open_sample": "sample",
+    "model.remove": "remove",
+    "model.export": "export",
+    "model.compare": "compare",
+    "model.bench": "results",
+    "model.evaluate": "results",
+    "model.tag": "tag",
+    "optimize.run": "recipe",
+    "job.cancel": "cancel",
+    "job.retry": "retry",
+    "board.add_simulated": "simulated",
+    "board.add_this_computer": "computer",
+    "board.add_address": "add",
+    "board.pair": "pair",
+    "board.unpair": "unpair",
+    "board.push": "push",
+    "board.rollback": "rollback",
+    "board.forget": "remove",
+    "app.settings": "settings",
+    "app.palette": "palette",
+}
+
+
+def action_for(command: Command, desk: Desk, parent: QWidget, *, is_global: bool) -> QAction:
+    """An action that runs a command; only a global one owns the command's shortcut."""
+    action = QAction(command.title, parent)
+    action.setObjectName(f"action-{command.id}")
+    action.setStatusTip(command.description)
+    if command.description:
+        action.setToolTip(f"{command.title}: {command.description}")
+    if command.shortcut and is_global:
+        action.setShortcut(QKeySequence(command.shortcut))
+    action.triggered.connect(lambda: desk.run(command.id))
+    return action
+
+
+class MenuSet:
+    """The window's actions: one per command, kept enabled or not as the selection says."""
+
+    def __init__(self, desk: Desk, window: QWidget) -> None:
+        self._commands = desk.commands
+        self.actions: dict[str, QAction] = {}
+        for command in desk.commands:
+            action = action_for(command, desk, window, is_global=True)
+            window.addAction(action)
+            self.actions[command.id] = action
+        self.recolour()
+        self.refresh()
+        theme.changed.connect(self.recolour)
+
+    def fill(self, bar: QMenuBar) -> dict[str, QMenu]:
+        """Put every command into the menu of its group; returns the menus by group."""
+        menus: dict[str, QMenu] = {}
+        for group, title in TITLES.items():
+            mine = [command for command in self._commands if command.group == group]
+            if mine:
+                menus[group] = menu = bar.addMenu(title)
+                menu.setObjectName(f"menu-{group}")
+                menu.setToolTipsVisible(True)
+                menu.aboutToShow.connect(self.refresh)
+                menu.addActions([self.actions[command.id] for command in mine])
+        return menus
+
+    def refresh(self) -> None:
+        """Enable what can run on the selection."""
+        for command_id, action in self.actions.items():
+            action.setEnabled(self._commands.is_enabled(command_id))
+
+    def recolour(self) -> None:
+        """Draw the icons in the colours of now."""
+        for command_id, name in ICONS.items():
+            if command_id in self.actions:
+                self.actions[command_id].setIcon(icons.icon(name, "text"))
+
+
+def context_menu(parent: QWidget, desk: Desk, wanted: Iterable[str]) -> QMenu:
+    """A menu of the named commands that exist here; "" is a line between groups. It deletes itself when closed."""
+    menu = QMenu(parent)
+    menu.setObjectName("context-menu")
+    for command_id in wanted:
+        if not command_id:
+            menu.addSeparator()
+        elif command_id in desk.commands:
+            action = action_for(desk.commands[command_id], desk, menu, is_global=False)
+            action.setEnabled(desk.commands.is_enabled(command_id))
+            if command_id in ICONS:
+                action.setIcon(icons.icon(ICONS[command_id], "text"))
+            menu.addAction(action)
+    menu.aboutToHide.connect(menu.deleteLater)
+    return menu

@@ -1,0 +1,147 @@
+"""What is known about the selected model: figures, inputs, outputs, operators, and what its recipe did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QScrollArea,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from edgestudio.studio.rows import ModelRow
+from edgestudio.ui import theme, wording
+from edgestudio.ui.desk import Desk
+from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.empty import EmptyState
+from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, label
+
+_MOST_OPERATORS = 14
+
+
+class ModelProperties(QWidget):
+    """Follows the selected model; rebuilt when its row changes, which is seldom."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.setObjectName("model-properties")
+        self._desk = desk
+        self._shown: ModelRow | None = None
+        self._stack = QStackedWidget()
+        self._stack.addWidget(
+            EmptyState("info", "Nothing selected", "Select a model in the Library to see what is in it.")
+        )
+        self._scroll = QScrollArea()
+        self._scroll.setWidgetResizable(True)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._stack.addWidget(self._scroll)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._stack)
+        desk.selected.model_changed.connect(self.refresh)
+        desk.stores.models.changed.connect(lambda row: self.refresh())
+        desk.stores.models.removed.connect(lambda row: self.refresh())
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the selected model."""
+        row = self._desk.stores.models.get(self._desk.selected.model)
+        if row == self._shown and row is not None:
+            return
+        self._shown = row
+        if row is None:
+            self._stack.setCurrentIndex(0)
+            return
+        self._scroll.setWidget(self._page(row))
+        self._stack.setCurrentIndex(1)
+
+    def _page(self, row: ModelRow) -> QWidget:
+        page = QWidget()
+        page.setProperty("kind", "page")
+        column = QVBoxLayout(page)
+        column.setContentsMargins(12, 12, 12, 12)
+        column.setSpacing(8)
+        column.addWidget(ElidedLabel(row.name, "title"))
+        if row.recipe:
+            column.addWidget(label(f"Made by {row.recipe} from {self._parent(row)}", "muted", wraps=True))
+        buttons = QHBoxLayout()
+        buttons.setSpacing(8)
+        buttons.addWidget(
+            Button("Shrink", "properties-optimize", icon="recipe", run=lambda: self._desk.run("view.recipe"))
+        )
+        buttons.addWidget(
+            Button("Benchmark", "properties-bench", icon="results", run=lambda: self._desk.run("model.bench"))
+        )
+        buttons.addStretch(1)
+        column.addLayout(buttons)
+        column.addWidget(_form("model-facts", _facts(row)))
+        for title, key in (("Inputs", "inputs"), ("Outputs", "outputs")):
+            tensors = row.summary.get(key)
+            if isinstance(tensors, Sequence) and tensors:
+                column.addWidget(label(title, "heading"))
+                column.addWidget(_form(f"model-{key}", [_tensor(each) for each in tensors]))
+        operators = row.summary.get("operators")
+        if isinstance(operators, Mapping) and operators:
+            column.addWidget(label("Operators", "heading"))
+            column.addWidget(_form("model-operators", _operators(operators)))
+        for text in (*row.warnings, *(row.summary.get("warnings") or ())):
+            column.addWidget(_warning(str(text)))
+        column.addStretch(1)
+        return page
+
+    def _parent(self, row: ModelRow) -> str:
+        parent = self._desk.stores.models.get(row.parent)
+        return parent.name if parent else "a model that was removed"
+
+
+def _facts(row: ModelRow) -> list[tuple[str, str]]:
+    facts = wording.facts({"format": row.format, "size_bytes": row.size_bytes, **row.summary})
+    return [*facts, ("SHA-256", f"{row.sha256[:24]}…")]
+
+
+def _tensor(tensor: Mapping[str, Any]) -> tuple[str, str]:
+    return str(tensor.get("name", "")), f"{tensor.get('dtype', '')}  {wording.shape(tensor.get('shape'))}"
+
+
+def _operators(operators: Mapping[str, int]) -> list[tuple[str, str]]:
+    ranked = sorted(operators.items(), key=lambda item: (-item[1], item[0]))
+    rows = [(name, f"{number:,}") for name, number in ranked[:_MOST_OPERATORS]]
+    if len(ranked) > _MOST_OPERATORS:
+        rows.append(
+            (f"{len(ranked) - _MOST_OPERATORS} more", f"{sum(n for _, n in ranked[_MOST_OPERATORS:]):,}")
+        )
+    return rows
+
+
+def _form(name: str, rows: Sequence[tuple[str, str]]) -> QFrame:
+    card = QFrame()
+    card.setProperty("kind", "card")
+    card.setObjectName(name)
+    form = QFormLayout(card)
+    form.setContentsMargins(12, 8, 12, 8)
+    form.setVerticalSpacing(4)
+    form.setHorizontalSpacing(16)
+    for key, text in rows:
+        value = ElidedLabel(text)
+        value.setFont(theme.figures(value.font()))
+        caption = ElidedLabel(key, "muted")
+        caption.setFixedWidth(112)
+        form.addRow(caption, value)
+    return card
+
+
+def _warning(text: str) -> QWidget:
+    line = QWidget()
+    row = QHBoxLayout(line)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(8)
+    row.addWidget(IconLabel("warning", 16, "warning", "Warning"), 0, Qt.AlignmentFlag.AlignTop)
+    row.addWidget(label(text, "warning", wraps=True), 1)
+    return line
