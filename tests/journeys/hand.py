@@ -74,6 +74,10 @@ class Hand:
                 return widget
         raise LookupError(f"no visible widget is named {name!r}")
 
+    def middle(self, name: str) -> QPoint:
+        """Where on the screen the middle of the widget of that object name is; call it on the window's thread."""
+        return _middle(self.find(name))
+
     def click(self, name: str, *, timeout: float = 30) -> None:
         """Click into the middle of the enabled widget of that object name."""
         self.wait(f"{name} to be enabled", lambda: self.find(name).isEnabled(), timeout=timeout)
