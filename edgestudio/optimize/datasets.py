@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline
 from edgestudio.runtime.postprocess import ClassifyOutput
 from edgestudio.runtime.preprocess import ImageInput
 from edgestudio.runtime.sources import Item, Source, open_source
-from edgestudio.wire.errors import InputError
+from edgestudio.wire.errors import InputError, ModelError
 
 # Without data: enough to see an error, few enough to be quick.
 RANDOM_SAMPLES = 16
+_OPEN_SIZES = (1, 16, 64, 224, 256, 512, 1024)
 # Guessing the scale of the pixels looks at this many labelled items.
 _GUESS_ITEMS = 200
 _GUESS_MARGIN = 0.003
@@ -44,10 +46,23 @@ class DataSamples:
 
 
 class RandomSamples:
-    """Seeded noise of the model's shapes, for models without data: enough to compare, not to calibrate."""
+    """Seeded noise of the model's shapes, for models without data: enough to compare, not to calibrate.
 
-    def __init__(self, inputs: tuple[TensorSpec, ...], count: int = RANDOM_SAMPLES) -> None:
-        self._inputs, self._count = inputs, count
+    Sizes that the model leaves open are tried until it runs; where it never does, there are no samples and
+    `reason` says why.
+    """
+
+    def __init__(self, session: Session, count: int = RANDOM_SAMPLES) -> None:
+        self._inputs, self._count, self.reason = session.inputs, count, ""
+        for size, is_first_only in product(_OPEN_SIZES, (False, True)):
+            self._inputs = _closed(session.inputs, size, is_first_only=is_first_only)
+            try:
+                session.run(random_feeds(self._inputs))
+                self.reason = ""
+                return
+            except (ModelError, InputError) as error:
+                self.reason = self.reason or error.message
+        self._count = 0
 
     def __len__(self) -> int:
         return self._count
@@ -56,6 +71,20 @@ class RandomSamples:
         """Inputs of samples `start` to `stop`, the same on every call."""
         for seed in range(start, self._count if stop is None else min(stop, self._count)):
             yield random_feeds(self._inputs, seed=seed)
+
+
+def _closed(inputs: tuple[TensorSpec, ...], size: int, *, is_first_only: bool) -> tuple[TensorSpec, ...]:
+    """The inputs with `size` for open dimensions, 1 for those of the batch and, where asked, of later inputs."""
+    batch = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
+    closed = []
+    for number, spec in enumerate(inputs):
+        open_size = 1 if is_first_only and number else size
+        shape = tuple(
+            each if isinstance(each, int) and each >= 0 else (1 if axis == 0 or each in batch else open_size)
+            for axis, each in enumerate(spec.shape)
+        )
+        closed.append(replace(spec, shape=shape))
+    return tuple(closed)
 
 
 def classes_of(session: Session, pipeline: Pipeline) -> int | None:

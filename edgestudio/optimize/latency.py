@@ -41,8 +41,10 @@ class Comparison:
     def sentence(self) -> str:
         """The finding in words."""
         interval = f"(95 % interval {self.low:.2f} to {self.high:.2f})"
-        if self.is_inside_noise:
+        if self.low <= 1 <= self.high:
             return f"no difference in latency beyond the noise on this computer {interval}"
+        if self.is_inside_noise:
+            return f"no difference in latency that matters on this computer {interval}"
         if self.speedup > 1:
             return f"{self.speedup:.2f} times as fast on this computer {interval}"
         times = f"{1 / self.speedup:.2f} times the latency (95 % interval {1 / self.high:.2f} to {1 / self.low:.2f})"

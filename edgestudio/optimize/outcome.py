@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,11 @@ def measure(
     ):
         progress.phase("compare the answers", at(0))
         meter = error_between(a, b)
+        is_classifier = classes_of(b.session, b.pipeline) is not None
         outcome.before["error"] = _EXACT | {"n": meter.samples} if meter else None
         outcome.after["error"] = meter.as_dict() if meter else None
+        if meter and not is_classifier:
+            outcome.before["error"]["agreement"] = outcome.after["error"]["agreement"] = None
         if data is None:
             outcome.notes.append("error and latency were measured on noise: no data was given")
         first = _accuracy(a, progress, "accuracy before", (at(_ERROR), at(_BEFORE)))
@@ -63,14 +67,9 @@ def measure(
         outcome.before["accuracy"] = first.accuracy() if first else None
         outcome.after["accuracy"] = second.accuracy() if second else None
         progress.phase("latency", at(_AFTER))
-        compared = latency.compare(
-            a.session, b.session, (a.first, b.first),
-            tick=lambda share: progress.phase("latency", at(_AFTER + (_LATENCY - _AFTER) * share)),
-        )  # fmt: skip
-        outcome.before["latency_ms"], outcome.after["latency_ms"] = compared.first_ms, compared.second_ms
-        outcome.verdicts["latency"] = compared.sentence
-        if not compared.is_inside_noise and compared.speedup < 1:
-            outcome.warnings.append(f"The variant is {compared.sentence}.")
+        _latency(
+            a, b, outcome, lambda share: progress.phase("latency", at(_AFTER + (_LATENCY - _AFTER) * share))
+        )
         if not is_comparable(a.session, b.session):
             outcome.notes.append("inputs or outputs changed, so the answers cannot be compared")
         progress.phase("write what goes with it", at(_LATENCY))
@@ -81,6 +80,21 @@ def measure(
     if first is not None and second is not None and first.n:
         outcome.verdicts["accuracy"] = _accuracy_sentence(first, second, outcome)
     return outcome
+
+
+def _latency(a: Trial, b: Trial, outcome: Outcome, tick: Callable[[float], None]) -> None:
+    outcome.before["latency_ms"] = outcome.after["latency_ms"] = None
+    if not len(a.samples) or not len(b.samples):
+        reason = getattr(a.samples, "reason", "") or getattr(b.samples, "reason", "")
+        outcome.warnings.append(
+            f"The model does not run on made-up inputs, so nothing was measured: {reason}"
+        )
+        return
+    compared = latency.compare(a.session, b.session, (a.first, b.first), tick=tick)
+    outcome.before["latency_ms"], outcome.after["latency_ms"] = compared.first_ms, compared.second_ms
+    outcome.verdicts["latency"] = compared.sentence
+    if not compared.is_inside_noise and compared.speedup < 1:
+        outcome.warnings.append(f"The variant is {compared.sentence}.")
 
 
 def _accuracy(trial: Trial, progress: Progress, phase: str, span: tuple[float, float]) -> Evaluation | None:

@@ -27,7 +27,7 @@ from edgestudio.wire.progress import Progress
 
 MAX_SAMPLES = 64
 MAX_EVALUATED = 5000
-_MAX_GOLDEN_BYTES, _MAX_SAMPLES_BYTES = 32 << 20, 64 << 20
+_MAX_GOLDEN_BYTES, _MAX_SAMPLES_BYTES = 4 << 20, 16 << 20
 _RATE_HZ = 10.0
 SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite"}
 
@@ -35,8 +35,8 @@ SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite"}
 def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
     """Worker's entry point: `{path, pipeline?, golden_data?, name, version}` to `files {role: path}` and facts.
 
-    Roles: model, pipeline and golden always; baseline and samples when there is data. Everything is computed
-    from this very file with its real runtime. Raises ModelError, RecipeError, RefusedError.
+    Roles: model and pipeline always, golden where the model runs; baseline and samples when there is data.
+    Everything is computed from this very file with its real runtime. Raises ModelError, RecipeError, RefusedError.
     """
     path = Path(params["path"])
     given = Path(params["pipeline"]) if params.get("pipeline") else None
@@ -70,7 +70,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
 
 def write_companions(trial: Trial, evaluation: Evaluation | None, out_dir: Path) -> dict[str, Path]:
     """Write pipeline, golden and, where there is data, baseline and samples for `trial`'s model; role to path."""
-    files = {"golden": out_dir / "golden.npz", "pipeline": out_dir / "pipeline.yaml"}
+    files = {"pipeline": out_dir / "pipeline.yaml"}
     chosen: list[int] = list(range(min(MAX_GOLDEN, len(trial.samples))))
     pipeline = trial.pipeline
     if isinstance(trial.samples, DataSamples) and evaluation is not None:
@@ -86,7 +86,9 @@ def write_companions(trial: Trial, evaluation: Evaluation | None, out_dir: Path)
             if pipeline.source is None:
                 source = FolderSource(kind="folder", path=samples.name, rate_hz=_RATE_HZ)
                 pipeline = pipeline.model_copy(update={"source": source})
-    _golden(trial, chosen).save(files["golden"])
+    if len(trial.samples):
+        files["golden"] = out_dir / "golden.npz"
+        _golden(trial, chosen).save(files["golden"])
     files["pipeline"].write_text(pipeline.to_yaml(), encoding="utf-8")
     return files
 

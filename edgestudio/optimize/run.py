@@ -123,7 +123,7 @@ def optimize_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
         "warnings": list(dict.fromkeys(warnings)),
         "notes": notes + outcome.notes,
         "pipeline": str(outcome.files["pipeline"]),
-        "golden": str(outcome.files["golden"]),
+        "golden": str(outcome.files["golden"]) if "golden" in outcome.files else None,
         "files": {role: str(path) for role, path in outcome.files.items()},
         "environment": environment(threads),
     }

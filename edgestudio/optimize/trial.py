@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from edgestudio.runtime.pipeline import Pipeline, Runner
 from edgestudio.wire.errors import InputError
 
 # Numerical error settles long before this many samples.
-ERROR_SAMPLES = 32
+ERROR_SAMPLES, _FEW_SAMPLES = 32, 4
+_ERROR_BUDGET_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def opened(path: Path, pipeline: Pipeline | None, data: Path | None, *, threads:
         chosen = pipeline or Pipeline.default_for(session.inputs, session.outputs)
         samples: DataSamples | RandomSamples
         if data is None:
-            samples = RandomSamples(session.inputs)
+            samples = RandomSamples(session)
         else:
             samples = DataSamples(Runner(session, chosen), open_data(session, chosen, data))
         yield Trial(session, chosen, samples)
@@ -63,11 +65,14 @@ def error_between(a: Trial, b: Trial, limit: int = ERROR_SAMPLES) -> ErrorMeter 
     if not is_comparable(a.session, b.session):
         return None
     meter = ErrorMeter()
+    started = time.perf_counter()
     for feeds, other in zip(islice(a.samples.feeds(), limit), islice(b.samples.feeds(), limit), strict=False):
         cast = other if isinstance(b.samples, DataSamples) else _cast(feeds, b.session.inputs)
         if not meter.add(a.session.run(feeds), b.session.run(cast)):
             return None
-    return meter
+        if meter.samples >= _FEW_SAMPLES and time.perf_counter() - started > _ERROR_BUDGET_S:
+            break
+    return meter if meter.samples else None
 
 
 def _form(spec: TensorSpec) -> tuple[str, int]:

@@ -217,7 +217,12 @@ def test_real_models_end_in_a_variant_or_a_reason(
         assert list(out.iterdir()) == []
         return
     assert Path(result["artifact"]).is_file()
-    assert result["after"]["error"]["cosine"] is None or result["after"]["error"]["cosine"] > 0.5
+    assert result["after"]["error"]["n"] >= 4
+    # Four bits are too few for some of these, which the result says; eight and sixteen are not.
+    if name != "int4-weights":
+        assert result["after"]["error"]["cosine"] > 0.9
+    elif result["after"]["error"]["cosine"] < 0.9:
+        assert any("answers changed a lot" in warning for warning in result["warnings"])
 
 
 def _noise_for(source: Path) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgestudio.optimize.passes import onnx_file
+from edgestudio.optimize.passes import canonical, onnx_file
 from edgestudio.optimize.step import StepContext, StepReport
 from edgestudio.wire.errors import RefusedError
 
@@ -45,15 +45,21 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
         )
     excluded = excluded_nodes(model, options.exclude)
     operators = [*OPERATORS, *(["Conv"] if options.convolutions else [])]
-    quantize_dynamic(
-        model,
-        str(target),
-        op_types_to_quantize=operators,
-        per_channel=options.per_channel,
-        weight_type=QuantType.QInt8,
-        nodes_to_exclude=excluded,
-        extra_options={"EnableSubgraph": True},
-    )
+    # Weights in sub-graphs are quantised where ONNX Runtime manages to, which its own loader tells.
+    for with_subgraphs in (True, False):
+        quantize_dynamic(
+            str(source),
+            str(target),
+            op_types_to_quantize=operators,
+            per_channel=options.per_channel,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded,
+            extra_options={"EnableSubgraph": with_subgraphs},
+        )
+        if not canonical.loads(target):
+            break
+    else:
+        target.write_bytes(source.read_bytes())
     result = onnx_file.load(target)
     remaining = onnx_file.float_weights(result)
     changed = len(before) - len([name for name in before if name in remaining])

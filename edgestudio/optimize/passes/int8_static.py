@@ -115,6 +115,12 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
             f"{onnx_file.opset(model)}.",
             code="opset",
         )
+    if not before.keys() & {name for node in model.graph.node for name in node.input}:
+        raise RefusedError(
+            "All weights of this model lie in sub-graphs (If, Loop), which static quantisation does not reach.",
+            hint="The pass `weight-only` shrinks them.",
+            code="sub-graphs",
+        )
     count = min(options.samples, len(samples))
     sign = activation_sign(options)
     exclude = excluded_nodes(model, options.exclude)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ WEIGHT_INPUTS: Mapping[str, tuple[int, ...]] = {
     "Gather": (0,),
     "Attention": (1,),
 }
+# What ONNX Runtime puts before what it has to say: its codes and the path of the file.
+_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : (Load model from .*? failed:\s*)?")
 # Below this a tensor is a constant of the arithmetic (a scale, an axis), not a layer's weights.
 MIN_WEIGHT_ELEMENTS = 32
 
@@ -151,7 +154,8 @@ def drop_unused_initializers(model: Any) -> None:
 def first_line(error: BaseException) -> str:
     """The first non-empty line of an error's text, cut to what fits a message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]
+    text = _PREFIX.sub("", lines[0]) if lines else ""
+    return (text or type(error).__name__)[:300]
 
 
 _QUANTISED = frozenset(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -57,9 +61,9 @@ def weight_only(
     """8- or 4-bit weights, float arithmetic."""
 
     def add(manager: Any, names: Any) -> None:
-        manager.add_weight_only_config(
-            ".*", "*", num_bits=options.bits, algorithm_key=names.MIN_MAX_UNIFORM_QUANT
-        )
+        # With sixteen levels it pays to clip outliers where the error is least.
+        algorithm = names.OCTAV if options.bits == 4 else names.MIN_MAX_UNIFORM_QUANT
+        manager.add_weight_only_config(".*", "*", num_bits=options.bits, algorithm_key=algorithm)
 
     return _run(source, target, add, context, notes=_ignored(options, ("bits",)))
 
@@ -107,11 +111,15 @@ def _run(
             code="nothing-to-do",
         )
     try:
-        engine = quantizer.Quantizer(str(source))
-        add(engine, algorithm_manager.AlgorithmName)
-        ranges = engine.calibrate(dict.fromkeys(_signature(source), feeds)) if feeds is not None else None
-        result = engine.quantize(ranges)
-        content = bytes(result.quantized_model)
+        with _quiet():
+            engine = quantizer.Quantizer(str(source))
+            add(engine, algorithm_manager.AlgorithmName)
+            ranges = None
+            if feeds is not None:
+                data = dict.fromkeys(_signature(source), feeds)
+                ranges = engine.calibrate(data, num_threads=context.threads)
+            result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+            content = bytes(result.quantized_model)
     except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RefusedError(
             f"ai-edge-quantizer could not quantise this model: {first_line(error)}",
@@ -122,12 +130,22 @@ def _run(
     target.write_bytes(content)
     after = float_buffers(target)
     changed = max(0, len(before) - len(after))
-    warnings = (f"0 of {len(before)} weights changed",) if changed == 0 else ()
-    return StepReport(changed, len(before), notes=notes, warnings=warnings)
+    remarks = (f"0 of {len(before)} weights changed",) if changed == 0 else ()
+    return StepReport(changed, len(before), notes=notes, warnings=remarks)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The library prints and warns of what it does on purpose."""
+    # Its progress bars would start a thread that stays.
+    importlib.import_module("tqdm").tqdm.monitor_interval = 0
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def float_buffers(path: Path) -> list[str]:
-    """Names of the constant float32 tensors of a TFLite file with at least 32 elements."""
+    """Names of the constant float32 tensors of a TFLite file that are weights: two axes or more, 32 elements."""
     import numpy as np
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -141,8 +159,9 @@ def float_buffers(path: Path) -> list[str]:
     for graph in model.subgraphs or []:
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data if tensor.buffer < len(model.buffers) else None
-            elements = int(np.prod(tensor.shape)) if tensor.shape is not None else 0
-            if tensor.type == 0 and data is not None and len(data) and elements >= MIN_WEIGHT_ELEMENTS:
+            shape = [] if tensor.shape is None else list(tensor.shape)
+            is_large = len(shape) > 1 and int(np.prod(shape)) >= MIN_WEIGHT_ELEMENTS
+            if tensor.type == 0 and data is not None and len(data) and is_large:
                 names.append((tensor.name or b"").decode(errors="replace"))
     return names
 
