@@ -59,7 +59,7 @@ class Demonstration:
             begun = time.monotonic()
             try:
                 result = step()
-            except Exception as problem:  # noqa: BLE001  whatever went wrong is this step's result
+            except Exception as problem:
                 self.failed.append(title)
                 self._photograph("failed")
                 self._print(title, f"FAILED: {problem}", begun)
@@ -67,9 +67,8 @@ class Demonstration:
                 break
             self._print(title, result, begun)
         count = self._number
-        print(
-            f"{'FAILED' if self.failed else 'done'} in {time.monotonic() - started:.0f} s, {count} screenshots in {self.output.name}/"
-        )
+        word, seconds = "FAILED" if self.failed else "done", time.monotonic() - started
+        print(f"{word} in {seconds:.0f} s, {count} screenshots in {self.output.name}/")
 
     def window_opens(self) -> str:
         """The welcome page offers the sample, this computer and a simulated board."""
@@ -141,9 +140,10 @@ class Demonstration:
         assert after["accuracy"]["top1"] > before["accuracy"]["top1"] - 0.02, (
             "the variant is much less accurate"
         )
+        was, now = before["latency_ms"], after["latency_ms"]
         return (
             f"{before['size_bytes']:,} to {after['size_bytes']:,} bytes, "
-            f"p50 {before['latency_ms']['p50']:.3f} to {after['latency_ms']['p50']:.3f} ms (n={after['latency_ms']['n']}), "
+            f"p50 {was['p50']:.3f} to {now['p50']:.3f} ms (n={now['n']}), "
             f"top-1 {before['accuracy']['top1']:.4f} to {after['accuracy']['top1']:.4f} (n={after['accuracy']['n']})"
         )
 
@@ -287,14 +287,21 @@ class Demonstration:
         return card.mapToGlobal(card.rect().center())
 
     def _windows(self, count: int) -> str:
-        series = self.app.studio.monitor.series(self._board_row().id)
-        snapshot = series.snapshot()
-        total = (
-            sum(int(value) for value in snapshot.metric("count").values[-count:])
-            if len(snapshot.times) >= count
-            else 0
+        snapshot = self.app.studio.monitor.series(self._board_row().id).snapshot()
+        if len(snapshot.time) < count or not snapshot.inferences or snapshot.confidence is None:
+            return ""
+        total = snapshot.overall_ms["total"]
+        heat = {
+            name: sensor.latest
+            for name, sensor in snapshot.sensors.items()
+            if sensor.unit in ("C", "°C", "celsius")
+        }
+        assert snapshot.is_simulated, "the records do not say that the sensors are simulated"
+        assert snapshot.baseline is not None, "no baseline came with the model"
+        return (
+            f"{snapshot.inferences} inferences in {len(snapshot.time)} windows, p50 {total[50]:.2f} ms, p99 {total[99]:.2f} ms, "
+            f"temperatures {heat}"
         )
-        return f"{total} inferences in the last {count} windows" if total else ""
 
     def _settle(self) -> None:
         time.sleep(0.8)
