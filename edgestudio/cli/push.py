@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pipeline", type=Path, metavar="FILE", help="how raw data becomes the model's input"
     )
+    parser.add_argument("--name", help="what it is called there; by default as the model it was made from")
     parser.add_argument("--golden", type=Path, metavar="DATA", help="data for the dry run on the board")
 
 
@@ -32,7 +33,11 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
     unsubscribe = studio.bus.subscribe(states(console))
     try:
         rows = await studio.deployer.push(
-            source.sha256, [board.id for board in boards], pipeline=options.pipeline, golden=options.golden
+            source.sha256,
+            [board.id for board in boards],
+            pipeline=options.pipeline,
+            golden=options.golden,
+            slot=options.name,
         )
     finally:
         unsubscribe()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from edgestudio.studio.boards import BoardService
 from edgestudio.studio.bus import EventBus
 from edgestudio.studio.deployer import DeployService
+from edgestudio.studio.doctor import Doctor
 from edgestudio.studio.jobs import JobService
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.notices import NoticeService
@@ -41,9 +42,12 @@ class Studio:
         self.jobs = JobService(self.bus, self.paths.jobs, heavy_at_once=chosen.heavy_jobs)
         self.models = ModelService(self.bus, self.jobs, self.paths.library)
         self.optimizer = OptimizerService(self.jobs, self.models)
-        self.monitor = TelemetryService(history_minutes=chosen.history_minutes)
-        self.boards = BoardService(self.bus, self.paths)
-        self.deployer = DeployService(self.bus, self.jobs, self.models, self.boards, self.paths)
+        self.monitor = TelemetryService(self.paths.baselines, history_minutes=chosen.history_minutes)
+        self.boards = BoardService(
+            self.bus, self.paths, self.notices, self.monitor, interfaces=chosen.discovery_interfaces
+        )
+        self.deployer = DeployService(self.bus, self.jobs, self.models, self.boards, self.monitor, self.paths)
+        self.doctor = Doctor(self.paths, chosen.discovery_interfaces)
 
     async def start(self, *, discover: bool = True) -> None:
         """Publish the library and, unless told otherwise, look for boards."""
@@ -54,6 +58,7 @@ class Studio:
 
     async def stop(self) -> None:
         """End jobs, sessions and the boards started from here; returns when their processes are gone."""
+        await self.deployer.stop()
         await self.jobs.stop()
         await self.boards.stop()
 

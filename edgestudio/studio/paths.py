@@ -43,6 +43,11 @@ class Paths:
         return self.home / "publisher"
 
     @property
+    def baselines(self) -> Path:
+        """What the confidence of models on boards is compared with."""
+        return self.home / "baselines"
+
+    @property
     def known_boards(self) -> Path:
         """The boards that this desk has paired with."""
         return self.home / "known-boards.json"

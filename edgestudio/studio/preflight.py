@@ -6,16 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgestudio.runtime.backend import BACKENDS
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import DeviceError
 
-# What a runtime is called on a board, by the format that it opens.
-RUNTIMES = {
-    "onnx": ("onnxruntime",),
-    "tflite": ("litert", "tflite"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt",),
-}
 # The board keeps this free beyond the release, and needs a tenth more while receiving it.
 _DISK_MARGIN_BYTES = 64 << 20
 _DISK_FACTOR = 1.1
@@ -60,18 +54,23 @@ def sentence(findings: Iterable[Finding]) -> str:
     return ", ".join(f"{finding.name} {mark[finding.ok]}" for finding in findings)
 
 
+def runtimes_for(model_format: str) -> tuple[str, ...]:
+    """The runtimes that open models of this format, by their names on a board."""
+    return tuple(spec.name for spec in BACKENDS if model_format in spec.formats)
+
+
 def _runtime(model: ModelRow, info: Mapping[str, Any]) -> Finding:
-    wanted = RUNTIMES.get(model.format)
-    if wanted is None:
+    wanted = runtimes_for(model.format)
+    if not wanted:
         return Finding("runtime", ok=False, detail=f"no board runs {model.format} models; convert it first")
     names = _names(info.get("runtimes"))
     if not names:
         return Finding("runtime", ok=None, detail="the board does not say which runtimes it has")
-    found = [name for name in names if any(name.startswith(want) for want in wanted)]
+    found = [name for name in names if name in wanted]
     if found:
         return Finding("runtime", ok=True, detail=found[0])
     has = ", ".join(names)
-    return Finding("runtime", ok=False, detail=f"it needs {wanted[0]}, and the board has {has}")
+    return Finding("runtime", ok=False, detail=f"it needs {' or '.join(wanted)}, and the board has {has}")
 
 
 def _memory(model: ModelRow, info: Mapping[str, Any]) -> Finding:
