@@ -1,0 +1,141 @@
+"""Reads a Keras model, `.keras` or `.h5` of Keras 2 and 3, from its configuration; no layer is ever built or run."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable
+from typing import Any
+
+from edgestudio.model.content import head
+from edgestudio.model.detect import Recognised
+from edgestudio.model.formats.archive import check_ratio, opened_zip, read_entry
+from edgestudio.model.formats.hdf5 import StoredArray, arrays, opened_hdf5, text_attribute, text_list
+from edgestudio.model.formats.keras_graph import KerasGraphs
+from edgestudio.model.graph import Model, Tensor
+from edgestudio.wire.errors import ModelError
+
+_WEIGHTS = "model.weights.h5"
+
+
+def read(found: Recognised) -> Model:
+    """The model at `found.file`; raises ModelError when it holds no Keras model or is damaged."""
+    if head(found.file, 4)[:2] == b"PK":
+        return _read_zip(found)
+    return _read_hdf5(found)
+
+
+def _read_zip(found: Recognised) -> Model:
+    with opened_zip(found.file) as archive:
+        config = json.loads(read_entry(archive, "config.json"))
+        names = archive.namelist()
+        version: dict[str, Any] = (
+            json.loads(read_entry(archive, "metadata.json")) if "metadata.json" in names else {}
+        )
+        warnings = list(found.warnings)
+        stored = _zip_weights(archive, found.path.name, warnings) if _WEIGHTS in names else []
+        if _WEIGHTS not in names:
+            warnings.append(f"{_WEIGHTS} is missing from the archive; the model has no weights")
+    metadata = {"saved": str(version["date_saved"])} if "date_saved" in version else {}
+    return _model(found, config, stored, str(version.get("keras_version") or ""), metadata, warnings)
+
+
+def _zip_weights(archive: zipfile.ZipFile, name: str, warnings: list[str]) -> list[StoredArray]:
+    check_ratio(archive.getinfo(_WEIGHTS))
+    with archive.open(_WEIGHTS) as file:
+        try:
+            with opened_hdf5(file, f"{_WEIGHTS} in {name}") as weights:
+                return [array for array in arrays(weights) if not array.path.startswith("optimizer/")]
+        except ModelError as error:
+            warnings.append(f"the weights cannot be listed: {error.message}")
+            return []
+
+
+def _read_hdf5(found: Recognised) -> Model:
+    name = found.path.name
+    with opened_hdf5(found.file, name) as file:
+        text = text_attribute(file, "model_config")
+        version = text_attribute(file, "keras_version") or ""
+        weights = file.get("model_weights")
+        if text is None:
+            stored = arrays(file)
+            return _weights_only(found, stored, version)
+        ordered = _ordered(weights) if weights is not None else []
+        training = text_attribute(file, "training_config")
+    metadata = {"training": _loss(training)} if training else {}
+    return _model(found, json.loads(text), ordered, version, metadata, list(found.warnings))
+
+
+def _ordered(weights: Any) -> list[StoredArray]:
+    """Data sets in the order in which their layers use them, which the file keeps as an attribute."""
+    found = arrays(weights)
+    rank: dict[str, int] = {}
+    for layer in weights:
+        group = weights.get(layer)
+        for position, name in enumerate(text_list(group, "weight_names") if group is not None else []):
+            rank[f"{layer}/{name}"] = position
+    return sorted(
+        found, key=lambda array: (array.path.split("/")[0], rank.get(array.path, len(rank)), array.path)
+    )
+
+
+def _weights_only(found: Recognised, stored: list[StoredArray], version: str) -> Model:
+    is_keras = any(
+        array.path.split("/")[-1].split(":")[0] in ("kernel", "bias", "gamma", "0") for array in stored
+    )
+    if not is_keras:
+        raise ModelError(
+            f"{found.path.name} is an HDF5 file that holds no Keras model"
+            + (f" (it holds {len(stored)} arrays)." if stored else " (it holds no data)."),
+            hint="If it was saved with save_weights, save the whole model instead: model.save('name.keras').",
+            code="not-a-model",
+        )
+    return Model(
+        format="keras",
+        format_version=f"Keras {version}" if version else None,
+        producer=f"Keras {version}".strip() if version else None,
+        opsets={},
+        graphs=(),
+        size_bytes=found.file.stat().st_size,
+        warnings=(
+            *found.warnings,
+            "the file holds weights only, no layers: save the whole model to see its graph",
+        ),
+        weights=tuple(Tensor(a.path, a.dtype, a.shape, "constant", a.size_bytes) for a in stored),
+    )
+
+
+def _model(
+    found: Recognised,
+    config: Any,
+    stored: Iterable[StoredArray],
+    version: str,
+    metadata: dict[str, str],
+    warnings: list[str],
+) -> Model:
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ModelError(
+            f"{found.path.name} is a Keras file whose configuration is not that of a model.",
+            hint="Save it again with model.save('name.keras').",
+            code="damaged-model",
+        )
+    graphs = KerasGraphs(list(stored))
+    graphs.read(config)
+    return Model(
+        format="keras",
+        format_version=f"Keras {version}" if version else None,
+        producer=f"Keras {version}".strip() if version else None,
+        opsets={},
+        graphs=tuple(graphs.graphs),
+        size_bytes=found.file.stat().st_size,
+        metadata={**metadata, "type": str(config["class_name"]), "layers": str(graphs.layer_count)},
+        warnings=tuple(dict.fromkeys((*warnings, *graphs.warnings))),
+    )
+
+
+def _loss(text: str) -> str:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return "damaged"
+    return f"loss {document.get('loss')}"[:200] if isinstance(document, dict) else ""
