@@ -18,7 +18,7 @@ from edgestudio.runtime.preprocess import AudioInput, ImageInput, image_layout, 
 from edgestudio.runtime.scan import scan_model
 from edgestudio.runtime.sources import open_source
 from edgestudio.runtime.statistics import summary
-from edgestudio.wire.errors import RecipeError, UsageError
+from edgestudio.wire.errors import ModelError, RecipeError, UsageError
 from edgestudio.wire.progress import Progress
 
 MIN_RUNS, MAX_RUNS = 100, 5000
@@ -89,7 +89,7 @@ def bench(
         runner = Runner(session, pipeline or Pipeline.default_for(session.inputs, session.outputs))
         items = _items(runner, data)
         feeds = runner.prepare(items[0])
-        first_ms = _timed(session, feeds)
+        first_ms = _first(session, feeds, is_random=data is None)
         loaded_bytes = environment.rss_bytes()
         _warm_up(session, feeds, progress)
         latencies = _measured(session, feeds, options.seconds, progress)
@@ -165,6 +165,20 @@ def _random_item(runner: Runner, seed: int) -> Any:
             seconds = document.samples or document.sample_rate_hz
             item[name] = rng.uniform(-0.5, 0.5, seconds).astype(np.float32)
     return item
+
+
+def _first(session: Session, feeds: Mapping[str, Array], *, is_random: bool) -> float:
+    try:
+        return _timed(session, feeds)
+    except ModelError as error:
+        if not is_random:
+            raise
+        raise ModelError(
+            f"the model does not run on made-up input: {error.message}",
+            hint="Give real input with --data, and a pipeline for open sizes.",
+            code=error.code,
+            details=error.details,
+        ) from error
 
 
 def _timed(session: Session, feeds: Mapping[str, Array]) -> float:

@@ -57,6 +57,8 @@ def decode_image(data: bytes, name: str = "image") -> npt.NDArray[np.uint8]:
                 return np.array(image.convert("L" if grey else "RGB"))
     except InputError:
         raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"the image {name} has too many pixels", code="bad-image") from error
     except UnidentifiedImageError:
         raise InputError(f"{name} is no image that can be read", code="bad-image") from None
     except Exception as error:

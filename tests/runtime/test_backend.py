@@ -1,0 +1,171 @@
+"""Sessions of every installed backend load, run, place, profile and refuse with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgestudio.runtime import backend
+from edgestudio.runtime.backend import (
+    Affine,
+    SessionOptions,
+    TensorSpec,
+    available,
+    open_session,
+    random_feeds,
+)
+from edgestudio.wire.errors import InputError, ModelError
+
+
+def test_the_sample_runs_and_says_where(sample: Path) -> None:
+    session = open_session(sample / "digits.onnx")
+    assert session.backend == "onnx"
+    assert session.inputs == (TensorSpec("image", "float32", ("batch", 1, 8, 8)),)
+    outputs = session.run({"image": np.zeros((3, 1, 8, 8), np.float32)})
+    assert outputs["logits"].shape == (3, 10)
+    placement = session.placement()
+    assert placement["counts"] == {"CPUExecutionProvider": sum(placement["counts"].values())}
+    assert placement["source"] == "recorded"
+    assert placement["alarm"] is None
+    session.close()
+    session.close()
+    with pytest.raises(ModelError, match="closed"):
+        session.run({"image": np.zeros((1, 1, 8, 8), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("feeds", "match"),
+    [
+        ({}, "'image' is missing"),
+        ({"image": np.zeros((1, 1, 8, 8))}, "must be float32, not float64"),
+        ({"image": np.zeros((1, 8, 8), np.float32)}, "must have shape"),
+        ({"image": np.zeros((1, 1, 9, 8), np.float32)}, "must have shape"),
+        ({"image": np.zeros((1, 1, 8, 8), np.float32), "other": np.zeros(1)}, "no input 'other'"),
+    ],
+)
+def test_feeds_that_do_not_fit_are_named(sample: Path, feeds: dict[str, np.ndarray], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        open_session(sample / "digits.onnx").run(feeds)
+
+
+def test_profile_names_the_slowest_operators(sample: Path, tmp_path: Path) -> None:
+    session = open_session(sample / "digits.onnx", options=SessionOptions(profile_dir=tmp_path))
+    rows = session.profile(random_feeds(session.inputs), 3)
+    assert {"Conv", "Gemm"} <= {row["op"] for row in rows}
+    assert rows[0]["mean_ms"] >= rows[-1]["mean_ms"]
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_optimisation_changes_speed_and_not_results(sample: Path) -> None:
+    feeds = {"image": np.random.default_rng(1).random((2, 1, 8, 8), np.float32)}
+    results = [
+        open_session(sample / "digits.onnx", options=SessionOptions(optimization=level)).run(feeds)["logits"]
+        for level in ("off", "basic", "extended", "all")
+    ]
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], atol=1e-4)
+
+
+def test_an_accelerator_that_is_not_there_is_said(sample: Path) -> None:
+    with pytest.raises(InputError, match="no CUDAExecutionProvider"):
+        open_session(sample / "digits.onnx", options=SessionOptions(providers=("cuda",)))
+
+
+def test_a_fallback_raises_the_alarm() -> None:
+    from edgestudio.runtime.backends.onnx import _judged
+
+    nodes = [
+        ("a", "Conv", "CUDAExecutionProvider"),
+        ("b", "TopK", "CPUExecutionProvider"),
+        ("", "TopK", "CPUExecutionProvider"),
+    ]
+    judged = _judged(nodes, ["CUDAExecutionProvider", "CPUExecutionProvider"], "recorded")
+    assert judged["counts"] == {"CUDAExecutionProvider": 1, "CPUExecutionProvider": 2}
+    assert judged["alarm"] == "2 of 3 nodes fell back from CUDAExecutionProvider to the CPU: TopK (2)"
+
+
+def test_backends_are_listed_without_importing_any() -> None:
+    rows = {row["name"]: row for row in available()}
+    assert rows["onnx"]["available"]
+    assert rows["onnx"]["version"]
+    assert rows["litert"]["available"]
+    for row in rows.values():
+        assert row["available"] == (row["reason"] == "")
+
+
+def test_unknown_and_unfit_backends(sample: Path) -> None:
+    with pytest.raises(InputError, match="no backend 'abacus'"):
+        open_session(sample / "digits.onnx", backend="abacus")
+    with pytest.raises(ModelError, match="does not read onnx"):
+        open_session(sample / "digits.onnx", backend="litert")
+    missing = [spec for spec in backend.BACKENDS if backend.unavailable(spec) and "onnx" in spec.formats]
+    for spec in missing:
+        with pytest.raises(ModelError, match="not available"):
+            open_session(sample / "digits.onnx", backend=spec.name)
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(InputError):
+        SessionOptions(threads=0)
+    with pytest.raises(InputError):
+        SessionOptions(optimization="most")
+
+
+def _used(path: Path) -> None:
+    session = open_session(path)
+    session.run(random_feeds(session.inputs))
+
+
+@pytest.mark.models
+def test_a_library_that_refuses_gives_its_reason(collected: Path) -> None:
+    for name in ("onnx/bad_graph_with_duplicate_node_names.onnx", "tflite/dynamic_shapes.tflite"):
+        with pytest.raises(ModelError) as caught:
+            _used(collected / "bad" / name)
+        assert caught.value.code in ("runtime-refused", "run-failed")
+        assert "\n" not in caught.value.message
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(
+    ("name", "dtype", "quantization"),
+    [
+        ("mnist/mnist_valid_q.tflite", "int8", Affine(pytest.approx(1 / 255), -128)),
+        ("mobilenet_coral/mobilenet_v1_0.25_128_quant.tflite", "uint8", Affine(pytest.approx(1 / 128), 128)),
+        ("basic_pitch/nmp.tflite", "float32", None),
+        ("bad/tflite/string_input_model.tflite", "string", None),
+    ],
+)
+def test_litert_tells_what_inputs_are(
+    collected: Path, name: str, dtype: str, quantization: Affine | None
+) -> None:
+    session = open_session(collected / name)
+    assert session.inputs[0].dtype == dtype
+    assert session.inputs[0].quantization == quantization
+
+
+@pytest.mark.models
+def test_litert_uses_the_signature_names_and_resizes(collected: Path) -> None:
+    session = open_session(collected / "basic_pitch/nmp.tflite")
+    assert [spec.name for spec in session.inputs] == ["input_2"]
+    assert {spec.name for spec in session.outputs} == {"contour", "note", "onset"}
+    two = session.run({"input_2": np.zeros((2, 43844, 1), np.float32)})
+    assert two["note"].shape == (2, 172, 88)
+    one = session.run({"input_2": np.zeros((1, 43844, 1), np.float32)})
+    np.testing.assert_allclose(one["note"][0], two["note"][0], atol=1e-6)
+
+
+@pytest.mark.models
+def test_two_formats_of_one_model_agree(collected: Path) -> None:
+    onnx, tflite = (open_session(collected / f"basic_pitch/nmp.{suffix}") for suffix in ("onnx", "tflite"))
+    sound = np.random.default_rng(0).normal(0, 0.1, (1, 43844, 1)).astype(np.float32)
+    left = onnx.run({onnx.inputs[0].name: sound})
+    right = tflite.run({"input_2": sound})
+    for a in left.values():
+        b = min(
+            right.values(),
+            key=lambda value: (value.shape != a.shape, abs(value - a).max() if value.shape == a.shape else 9),
+        )
+        np.testing.assert_allclose(a, b, atol=1e-4)
