@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from edgestudio.wire.errors import RecipeError
 MAX_DOCUMENT_BYTES = 1 << 20
 MAX_VALUES = 200_000
 MAX_DEPTH = 32
-# The one in C where PyYAML was built with it: the other takes seconds for some thousand brackets.
+# The one in C where PyYAML was built with it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DocumentT = TypeVar("DocumentT", bound=pydantic.BaseModel)
 
@@ -41,12 +42,7 @@ def parse_yaml(raw: bytes | str, what: str) -> Any:
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise RecipeError(f"the {what} is larger than 1 MiB", code="too-large")
     try:
-        # Aliases can make a small file expand without end; no document here needs them.
-        for event in yaml.parse(raw, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                raise RecipeError(
-                    f"the {what} uses a YAML alias (*{event.anchor})", hint="Write the value out."
-                )
+        _refuse_bombs(raw, what)
         return yaml.load(raw, Loader=_LOADER)  # noqa: S506 - either loader is a safe one
     except RecursionError:
         raise RecipeError(f"the {what} is nested too deeply", code="bad-yaml") from None
@@ -63,6 +59,12 @@ def parse_yaml(raw: bytes | str, what: str) -> Any:
 
 def _refuse_bombs(raw: bytes | str, what: str) -> None:
     """Aliases make a small file expand without end, and deep nesting slows the reader: no document needs them."""
+    depth = 0
+    for bracket in re.findall("[][{}]", raw if isinstance(raw, str) else raw.decode("latin-1")):
+        # Counted before the reader sees them: it takes seconds for some thousand open brackets.
+        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+        if depth > 2 * MAX_DEPTH:
+            raise RecipeError(f"the {what} is nested too deeply", code="bad-yaml")
     depth = 0
     for count, event in enumerate(yaml.parse(raw, Loader=_LOADER)):
         if isinstance(event, yaml.AliasEvent):
