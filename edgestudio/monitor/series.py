@@ -7,17 +7,17 @@ with a reason, never zero.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgestudio.monitor.drift import DriftDetector, DriftState
+from edgestudio.monitor.merge import Blocks, Total
 from edgestudio.monitor.ring import Floats, Ring
 from edgestudio.monitor.shift import population_stability
 from edgestudio.wire.baseline import Baseline
-from edgestudio.wire.errors import InputError
 from edgestudio.wire.histogram import CONFIDENCE_BINS, ConfidenceHistogram, LatencyHistogram
 from edgestudio.wire.records import Event, SensorReading, Window
 
@@ -105,17 +105,6 @@ class Snapshot:
     revision: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What is merged of one window of the newest release."""
-
-    time_s: float
-    inferences: int
-    latency: Mapping[str, LatencyHistogram]
-    confidence: ConfidenceHistogram | None
-    classes: Mapping[str, int]
-
-
 class BoardSeries:
     """The rings of one board; every method may be called from any thread."""
 
@@ -125,7 +114,7 @@ class BoardSeries:
         self._lock = threading.Lock()
         self._rows = Ring(capacity, _FIRST_LINE + len(_LINES))
         self._sensors: dict[str, tuple[Ring, SensorReading]] = {}
-        self._parts: deque[_Part] = deque(maxlen=capacity)
+        self._merged = Blocks(capacity)
         self._markers: deque[Marker] = deque(maxlen=_MARKERS_KEPT)
         self._baselines: dict[str, Baseline] = {}
         self._detector = DriftDetector(None)
@@ -160,8 +149,9 @@ class BoardSeries:
             if is_newest:
                 self._follow(window)
             if self._is_current(window):
-                part = _Part(window.time_s, window.inferences, latency, confidence, dict(window.classes))
-                self._parts.append(part)
+                part = Total()
+                part.add(latency, confidence, window.classes, window.inferences)
+                self._merged.add(window.time_s, part)
                 if is_newest and confidence is not None and len(confidence.counts) == CONFIDENCE_BINS:
                     self._detector.update(np.array(confidence.counts, dtype=np.float64))
             self._stages.update(latency)
@@ -217,13 +207,10 @@ class BoardSeries:
         newest = self._newest
         since = newest.time_s - span_s if newest else 0.0
         rows = self._rows.since(since)
-        parts = [part for part in self._parts if part.time_s >= since]
-        confidence = _merged_confidence(parts)
+        total = self._merged.since(since)
+        confidence = total.confidence
         baseline = self._baselines.get(newest.model) if newest else None
         home = None if baseline is None else _as_histogram(baseline.counts)
-        classes: Counter[str] = Counter()
-        for part in parts:
-            classes.update(part.classes)
         lines = {line: rows[:, _FIRST_LINE + index] for index, line in enumerate(_LINES)}
         return Snapshot(
             time=rows[:, 0],
@@ -232,7 +219,7 @@ class BoardSeries:
                 for stage in STAGES.values()
                 if stage in self._stages
             },
-            overall_ms=_overall(parts),
+            overall_ms=_overall(total),
             sensors={
                 name: _sensor(ring, latest, rows[:, 0]) for name, (ring, latest) in self._sensors.items()
             },
@@ -240,8 +227,8 @@ class BoardSeries:
             baseline=None if baseline is None else baseline.counts.copy(),
             shift_psi=population_stability(confidence, home) if confidence and home else None,
             drift=self._detector.state,
-            classes=dict(classes),
-            inferences=sum(part.inferences for part in parts),
+            classes=dict(total.classes),
+            inferences=total.inferences,
             model=newest.model if newest else "",
             release=newest.release if newest else 0,
             version=newest.version if newest else "",
@@ -260,7 +247,7 @@ class BoardSeries:
     def _follow(self, window: Window) -> None:
         """Make `window` the newest; what was collected of another release does not count for this one."""
         if not self._is_current(window):
-            self._parts.clear()
+            self._merged.clear()
             self._detector = DriftDetector(self._baselines.get(window.model))
         self._newest, self._gap = window, ""
 
@@ -296,29 +283,11 @@ def _row(
     return np.array(row, dtype=np.float64)
 
 
-def _overall(parts: list[_Part]) -> dict[str, dict[int, float]]:
-    merged: dict[str, LatencyHistogram] = {}
-    for part in parts:
-        for stage, histogram in part.latency.items():
-            merged.setdefault(stage, LatencyHistogram()).merge(histogram)
+def _overall(total: Total) -> dict[str, dict[int, float]]:
     return {
         stage: {percent: _number(histogram.percentile(percent)) for percent in PERCENTILES}
-        for stage, histogram in merged.items()
+        for stage, histogram in total.latency.items()
     }
-
-
-def _merged_confidence(parts: list[_Part]) -> ConfidenceHistogram | None:
-    merged: ConfidenceHistogram | None = None
-    for part in parts:
-        if part.confidence is None:
-            continue
-        merged = merged or ConfidenceHistogram(len(part.confidence.counts))
-        try:
-            merged.merge(part.confidence)
-        except InputError:  # another number of bins: the board's software changed; begin anew
-            merged = ConfidenceHistogram(len(part.confidence.counts))
-            merged.merge(part.confidence)
-    return merged
 
 
 def _as_histogram(counts: Floats) -> ConfidenceHistogram:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgestudio.optimize.step import Feeds
 from edgestudio.runtime.backend import Session
+from edgestudio.runtime.statistics import summary
 
 BLOCKS = 10
 WARMUP_RUNS = 5
@@ -95,17 +96,5 @@ def _timed(session: Session, feeds: Feeds, runs: int) -> list[float]:
 
 
 def _summary(blocks: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """`p50, p90, p99, mean` (ms), the 95 % interval of the median over the blocks, and n."""
-    values = np.concatenate([np.asarray(block) for block in blocks])
-    medians = np.array([np.median(block) for block in blocks])
-    half = _T95 * float(medians.std(ddof=1)) / math.sqrt(len(medians))
-    p50, p90, p99 = (float(np.percentile(values, percent)) for percent in (50, 90, 99))
-    return {
-        "p50": p50,
-        "p90": p90,
-        "p99": p99,
-        "mean": float(values.mean()),
-        "ci95": [max(0.0, p50 - half), p50 + half],
-        "n": len(values),
-        "warmup": WARMUP_RUNS,
-    }
+    """Percentiles, mean with its interval (ms) and n, as every latency is summed up."""
+    return summary([value for block in blocks for value in block]) | {"warmup": WARMUP_RUNS}

@@ -32,6 +32,18 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able form; `pipeline` and `golden` are also among `files`, by role."""
+        files = {role: str(path) for role, path in self.files.items()}
+        return {
+            "before": self.before,
+            "after": self.after,
+            "verdicts": self.verdicts,
+            "pipeline": files["pipeline"],
+            "golden": files.get("golden"),
+            "files": files,
+        }
+
 
 def measure(
     source: Path,
@@ -75,8 +87,6 @@ def measure(
         progress.phase("write what goes with it", at(_LATENCY))
         outcome.files = write_companions(b, second, out_dir)
     outcome.before["size_bytes"], outcome.after["size_bytes"] = source.stat().st_size, artifact.stat().st_size
-    ratio = outcome.after["size_bytes"] / outcome.before["size_bytes"]
-    outcome.verdicts["size"] = f"{ratio:.0%} of the size before"
     if first is not None and second is not None and first.n:
         outcome.verdicts["accuracy"] = _accuracy_sentence(first, second, outcome)
     return outcome

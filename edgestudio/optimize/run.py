@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import shutil
 import tempfile
 import time
@@ -24,6 +22,7 @@ from edgestudio.optimize.outcome import measure
 from edgestudio.optimize.package import SUFFIXES
 from edgestudio.optimize.step import StepContext, StepReport
 from edgestudio.optimize.trial import error_between, opened
+from edgestudio.runtime import environment
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.pipeline import Pipeline
 from edgestudio.runtime.recognise import recognise
@@ -109,7 +108,10 @@ def optimize_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
         reference = work.reference if work.reference != work.current else artifact
         outcome = measure(reference, artifact, work.pipeline, data, out_dir, progress, (_STEPS, 1.0), threads)
     warnings = [warning for step in steps for warning in step["report"]["warnings"]] + outcome.warnings
-    warnings += _size_warnings(source.stat().st_size, outcome.after["size_bytes"])
+    size = source.stat().st_size
+    warnings += _size_warnings(size, outcome.after["size_bytes"])
+    outcome.before["size_bytes"] = size
+    outcome.verdicts["size"] = f"{outcome.after['size_bytes'] / size:.0%} of the size before"
     return {
         "artifact": str(artifact),
         "sha256": _sha256(artifact),
@@ -117,15 +119,10 @@ def optimize_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
         "parent": parent,
         "recipe": document.as_dict(),
         "steps": steps,
-        "before": outcome.before | {"size_bytes": source.stat().st_size},
-        "after": outcome.after,
-        "verdicts": outcome.verdicts,
         "warnings": list(dict.fromkeys(warnings)),
         "notes": notes + outcome.notes,
-        "pipeline": str(outcome.files["pipeline"]),
-        "golden": str(outcome.files["golden"]) if "golden" in outcome.files else None,
-        "files": {role: str(path) for role, path in outcome.files.items()},
-        "environment": environment(threads),
+        "environment": environment.describe(threads),
+        **outcome.as_dict(),
     }
 
 
@@ -168,7 +165,7 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
     target = work.folder / f"{number}-{spec.id}{SUFFIXES[work.model_format]}"
     report = _apply(work, step, target, progress)
     meter = None if spec.is_edit else _gate(work, target)
-    if meter is not None and not spec.is_lossy and (meter.sqnr_db or 200.0) < _CLEAN_SQNR_DB:
+    if meter is not None and not spec.is_lossy and meter.difference.sqnr_db < _CLEAN_SQNR_DB:
         progress.log("simplifying changed the answers: the graph is taken as it was")
         report = _apply(work, _without_simplifying(step), target, progress)
         meter = _gate(work, target)
@@ -179,9 +176,10 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
             hint="Keep the layers that overflow in float, or choose another recipe.",
             code="not-finite",
         )
-    if meter is not None and meter.cosine is not None and meter.cosine < _ODD_COSINE:
+    cosine = meter.difference.cosine if meter is not None else None
+    if cosine is not None and cosine < _ODD_COSINE:
         warnings.append(
-            f"the answers changed a lot (cosine {meter.cosine:.3f}): measure accuracy before using this"
+            f"the answers changed a lot (cosine {cosine:.3f}): measure accuracy before using this"
         )
     work.current = target
     if spec.is_edit:
@@ -265,23 +263,6 @@ def _fitting(target: Path, pipeline: Pipeline | None) -> Pipeline | None:
     wanted = {document.input for document in pipeline.preprocess if document.input}
     output = getattr(pipeline.postprocess, "output", None)
     return pipeline if wanted | ({output} if output else set()) <= names else None
-
-
-def environment(threads: int) -> dict[str, Any]:
-    """Where the figures come from: machine, cores, load, threads, versions."""
-    try:
-        load = round(os.getloadavg()[0], 2)
-    except OSError:
-        load = None
-    return {
-        "machine": platform.machine(),
-        "system": platform.platform(terse=True),
-        "cores": os.cpu_count(),
-        "load_1min": load,
-        "threads": threads,
-        "python": platform.python_version(),
-        "versions": _versions(("edgestudio", "numpy", "onnx", "onnxruntime", "ai-edge-litert")),
-    }
 
 
 def _tools(spec: PassSpec, model_format: str) -> dict[str, str]:

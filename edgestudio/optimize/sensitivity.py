@@ -81,10 +81,11 @@ def sensitivity_job(params: Mapping[str, Any], out_dir: Path, progress: Progress
                 with opened(trial_file, pipeline, data) as part:
                     meter = error_between(whole, part)
                 if meter is not None:
-                    worst = float(meter.as_dict()["max_abs"] or 0)
-                    suspect = meter.sqnr_db is not None and meter.sqnr_db < SUSPECT_DB
+                    found = meter.difference
+                    ratio = found.to_dict()["sqnr_db"]
+                    is_suspect = found.sqnr_db < SUSPECT_DB
                     layers.append(
-                        Layer(node.name, node.output[0], node.op_type, meter.sqnr_db, worst, suspect)
+                        Layer(node.name, node.output[0], node.op_type, ratio, found.max_abs, is_suspect)
                     )
     layers.sort(key=lambda layer: float("inf") if layer.sqnr_db is None else layer.sqnr_db)
     return {

@@ -47,15 +47,16 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
     operators = [*OPERATORS, *(["Conv"] if options.convolutions else [])]
     # Weights in sub-graphs are quantised where ONNX Runtime manages to, which its own loader tells.
     for with_subgraphs in (True, False):
-        quantize_dynamic(
-            str(source),
-            str(target),
-            op_types_to_quantize=operators,
-            per_channel=options.per_channel,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=excluded,
-            extra_options={"EnableSubgraph": with_subgraphs},
-        )
+        with onnx_file.quiet():
+            quantize_dynamic(
+                str(source),
+                str(target),
+                op_types_to_quantize=operators,
+                per_channel=options.per_channel,
+                weight_type=QuantType.QInt8,
+                nodes_to_exclude=excluded,
+                extra_options={"EnableSubgraph": with_subgraphs},
+            )
         if not canonical.loads(target):
             break
     else:

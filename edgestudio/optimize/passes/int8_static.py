@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import platform
 from collections.abc import Iterator
 from itertools import islice
@@ -163,8 +161,7 @@ def _quantise(
         "nodes_to_exclude": exclude,
     }
     extra, method = _extra_options(options, len(reader))
-    # The library prints its progress; a job's log has better lines.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with onnx_file.quiet():
         try:
             try:
                 quantize_static(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from edgestudio.optimize.passes import fp16 as fp16_pass
 from edgestudio.optimize.passes import int8_dynamic as dynamic_pass
 from edgestudio.optimize.passes import int8_static as static_pass
 from edgestudio.optimize.passes import weight_only as weights_pass
-from edgestudio.optimize.passes.onnx_file import first_line
+from edgestudio.optimize.passes.onnx_file import first_line, quiet
 from edgestudio.optimize.step import Feeds, StepContext, StepReport
 from edgestudio.wire.errors import ModelError, RecipeError, RefusedError
 
@@ -139,7 +138,7 @@ def _quiet() -> Iterator[None]:
     """The library prints and warns of what it does on purpose."""
     # Its progress bars would start a thread that stays.
     importlib.import_module("tqdm").tqdm.monitor_interval = 0
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
