@@ -126,7 +126,7 @@ def active_models(state: Mapping[str, Any]) -> Iterator[ActiveModel]:
             release=_whole(active.get("release", active.get("counter"))),
             version=str(active.get("version") or ""),
             sha256=str(active.get("sha256") or active.get("model_sha256") or ""),
-            healthy=active.get("healthy", slots.get("healthy")),
+            healthy=slots.get("serving"),
         )
 
 

@@ -23,7 +23,7 @@ from edgestudio.studio.models import ModelService
 from edgestudio.studio.paths import Paths
 from edgestudio.studio.preflight import examine, refuse, sentence
 from edgestudio.studio.releases import Package, ReleaseMaker
-from edgestudio.studio.rows import DeploymentRow, ModelRow
+from edgestudio.studio.rows import ActiveModel, DeploymentRow, ModelRow
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 
@@ -120,7 +120,7 @@ class DeployService:
             raise DeviceError(f"Say which model to roll back on {board.name}: {said}.", code="which-model")
         slot = model or slots[0]
         session = await self._boards.session(board_id)
-        before = _said_active(board.active, slot)
+        before = _version(board.active, slot)
         answer = await session.rollback(slot)
         board = await self._boards.refresh(board_id)
         active = next((active for active in board.active if active.model == slot), None)
@@ -131,7 +131,7 @@ class DeployService:
             f"{slot} back on {board.name}",
             "rolled-back",
             reason=str(answer.get("reason") or ""),
-            active=_said_active(board.active, slot),
+            active=_version(board.active, slot),
             previous=before,
             started=time.time(),
             ended=time.time(),
@@ -267,15 +267,12 @@ def _floor(state: Mapping[str, Any], slot: str) -> int:
 
 
 def _said(release: object) -> str:
-    """A release as people call it, from a board's account of it."""
+    """A release as people call it: its version, from a board's account of it."""
     if isinstance(release, Mapping):
-        number = release.get("release", release.get("counter"))
-        parts = [str(release.get("model") or ""), str(release.get("version") or "")]
-        said = " ".join(part for part in parts if part)
-        return f"{said} (release {number})" if number is not None else said
+        release = release.get("version") or release.get("release")
     return "" if release is None else str(release)
 
 
-def _said_active(active: Sequence[Any], slot: str) -> str:
+def _version(active: Sequence[ActiveModel], slot: str) -> str:
     found = next((entry for entry in active if entry.model == slot), None)
-    return f"{found.model} {found.version} (release {found.release})" if found else ""
+    return (found.version or str(found.release)) if found else ""

@@ -1,0 +1,146 @@
+"""Boards as rows: found by address, paired by code, present by heartbeat, forgotten on both sides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from edgestudio.studio.address import parse_address
+from edgestudio.studio.app import Studio
+from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, TrustError
+from tests.agent.net.board import running
+
+
+@contextlib.asynccontextmanager
+async def desk(tmp_path):
+    """A studio that watches its boards, and a board."""
+    studio = Studio()
+    studio.boards._directory.is_watching = True
+    try:
+        async with running(tmp_path / "board") as (board, server):
+            yield studio, board, server
+            await studio.stop()
+    finally:
+        await studio.stop()
+
+
+async def until(condition):
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  the condition is a row's
+            await asyncio.sleep(0.02)
+
+
+def window(**fields):
+    return {"t": time.time(), "mono": 1.0, "dur": 1.0, "m": "digits", "rel": 1, "n": 5, "sim": True, **fields}
+
+
+def test_pair_watch_unpair(tmp_path):
+    async def scenario():
+        async with desk(tmp_path) as (studio, board, server):
+            row = await studio.boards.add_address("127.0.0.1", server.port)
+            assert row.id == board.identity.fingerprint
+            assert (row.is_paired, row.presence, row.is_simulated) == (False, "unknown", True)
+            assert studio.boards.find("bench board") == row
+            assert studio.boards.find(f"127.0.0.1:{server.port}") == row
+            assert studio.boards.find(row.id[:6]) == row
+            with pytest.raises(TrustError):
+                await studio.boards.session(row.id)
+
+            opened = board.pairing.open()
+            with pytest.raises(EdgeStudioError) as caught:
+                await studio.boards.pair(row.id, "not a code at all")
+            assert caught.value.hint
+            row = await studio.boards.pair(row.id, opened.code)
+            assert row.is_paired
+            assert row.role == "owner"
+            await until(lambda: studio.boards.find(row.id).presence == "online")
+            await until(lambda: studio.boards.find(row.id).runtimes == ("onnxruntime",))
+
+            board.record(**window(sys={"cpu_temperature": [48.5, "°C", "simulated"]}))
+            series = studio.monitor.series(row.id)
+            await until(lambda: series.snapshot().inferences == 5)
+            assert series.snapshot().is_simulated
+            await until(lambda: studio.boards.find(row.id).sensors)
+            board.record(kind="win", nonsense=True)
+            board.record(**window(n=7))
+            await until(lambda: series.snapshot().inferences == 12)
+
+            assert await studio.boards.unpair(row.id)
+            assert board.peers.all() == []
+            assert not studio.boards.find(row.id).is_paired
+            await studio.boards.forget(row.id)
+            with pytest.raises(DeviceError):
+                studio.boards.find(row.id)
+
+    asyncio.run(scenario())
+
+
+def test_a_board_that_stops_is_offline_and_comes_back(tmp_path):
+    async def scenario():
+        studio = Studio()
+        studio.boards._directory.is_watching = True
+        try:
+            async with running(tmp_path / "board") as (board, server):
+                port = server.port
+                row = await studio.boards.add_address("127.0.0.1", port)
+                await studio.boards.pair(row.id, board.pairing.open().code)
+                await until(lambda: studio.boards.find(row.id).presence == "online")
+            await until(lambda: studio.boards.find(row.id).presence == "offline")
+            assert studio.boards.find(row.id).problem
+            assert studio.monitor.series(row.id).snapshot().gap
+            async with running(tmp_path / "board", port):
+                await until(lambda: studio.boards.find(row.id).presence == "online")
+                await studio.stop()
+        finally:
+            await studio.stop()
+
+        again = Studio()
+        try:
+            (kept,) = await again.boards.survey(0.1)
+            assert (kept.id, kept.presence, kept.is_paired) == (row.id, "offline", True)
+            assert not await again.boards.unpair(row.id), "a board that is gone cannot be told"
+            assert len(again.boards.rows) == 0
+        finally:
+            await again.stop()
+
+    asyncio.run(scenario())
+
+
+def test_nothing_there_is_said_in_a_sentence():
+    async def scenario():
+        studio = Studio()
+        try:
+            with pytest.raises(DeviceError) as caught:
+                await studio.boards.add_address("127.0.0.1", 9)
+            assert caught.value.hint
+            with pytest.raises(DeviceError) as caught:
+                await studio.boards.locate("nobody", wait_s=0.2)
+            assert caught.value.code == "unknown-board"
+            with pytest.raises(DeviceError):
+                await studio.deployer.rollback("f" * 64)
+        finally:
+            await studio.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("pi.local", ("pi.local", 8743)),
+        (" 10.0.0.2:99 ", ("10.0.0.2", 99)),
+        ("[fe80::1%eth0]:5", ("fe80::1%eth0", 5)),
+        ("[::1]", ("::1", 8743)),
+    ],
+)
+def test_addresses(text, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "a b", "host:", "host:0", "host:99999", "::1", "http://x"])
+def test_what_is_no_address(text):
+    with pytest.raises(InputError):
+        parse_address(text)
