@@ -71,6 +71,7 @@ class App(QObject):
         if self._is_ending:
             return
         self._is_ending = True
+        self.window.layouts.keep()
         self.window.hide()
         leave = QTimer(self)
         leave.setSingleShot(True)
@@ -89,7 +90,6 @@ class App(QObject):
         if busy and not self._is_ending:
             self._ask(busy)
             return False
-        self.window.layouts.keep()
         self.end()
         return True
 

@@ -66,10 +66,10 @@ class Docks(QObject):
         beside = width - right
         window.resizeDocks(
             [docks["devices"], docks["timeline"]],
-            [beside * 56 // 100, beside * 44 // 100],
+            [beside * 54 // 100, beside * 46 // 100],
             Qt.Orientation.Horizontal,
         )
-        window.resizeDocks([docks["devices"]], [min(300, height * 32 // 100)], Qt.Orientation.Vertical)
+        window.resizeDocks([docks["devices"]], [min(360, height * 34 // 100)], Qt.Orientation.Vertical)
 
     def bring_forward(self, name: str) -> None:
         """Show a dock, in front of those that share its place, and give it the focus."""

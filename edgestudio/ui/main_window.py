@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QCloseEvent
+from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QInputDialog, QMainWindow, QTabWidget, QWidget
 
 from edgestudio.studio.settings import Settings
@@ -49,9 +49,11 @@ class MainWindow(QMainWindow):
         self.setObjectName("main-window")
         self.setWindowTitle("EdgeStudio")
         self.setWindowIcon(icons.application_icon())
-        self.resize(1440, 900)
+        room = self.screen().availableSize()
+        self.resize(min(1440, room.width()), min(900, room.height()))
         self.places = Places(self)
         self.desk: Desk
+        self._is_arranged = False
         self.may_close: Callable[[], bool] = lambda: True
 
     def furnish(self, desk: Desk, requests: Requests, monitor: TelemetryService, layout_file: Path) -> None:
@@ -77,9 +79,6 @@ class MainWindow(QMainWindow):
         for store in (desk.stores.models, desk.stores.boards, desk.stores.jobs):
             store.changed.connect(self._rows_changed)
             store.removed.connect(self._rows_changed)
-        self.docks.arrange(self.width(), self.height())
-        self.layouts.remember_default()
-        self.layouts.restore()
 
     def turn_to(self, tab: str) -> None:
         """Show a tab of the centre."""
@@ -95,10 +94,19 @@ class MainWindow(QMainWindow):
         if settings.theme != theme.mode():
             theme.set_mode(settings.theme)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Arrange the docks once the window has its size."""
+        super().showEvent(event)
+        if not self._is_arranged:
+            self._is_arranged = True
+            self.docks.arrange(self.width(), self.height())
+            self.layouts.remember_default()
+            self.layouts.restore()
+
     def closeEvent(self, event: QCloseEvent) -> None:
         """Close when nothing would be lost by it; `may_close` asks otherwise."""
         if self.may_close():
-            if hasattr(self, "layouts"):
+            if self._is_arranged:
                 self.layouts.keep()
             event.accept()
         else:
@@ -121,7 +129,7 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self.tabs)
 
     def _make_graph(self) -> QWidget:
-        return build("edgestudio.ui.panels.graph_page:GraphPage", self.desk, self._requests)
+        return build("edgestudio.ui.panels.graph_page:GraphPage", self.desk)
 
     def _make_results(self) -> QWidget:
         return build("edgestudio.ui.panels.results:ResultsPanel", self.desk)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgestudio.model.graph import Model, load
-from edgestudio.model.layout import Layout
 from edgestudio.studio.app import Studio
 from edgestudio.studio.doctor import Doctor
 from edgestudio.studio.settings import Settings
 from edgestudio.ui.bridge import Bridge
-from edgestudio.wire.errors import EdgeStudioError, ModelError
+from edgestudio.wire.errors import EdgeStudioError
 
 Done = Callable[[Any], object]
 Failed = Callable[[EdgeStudioError], object]
@@ -36,22 +33,6 @@ class Requests:
         """Say which data and pipeline belong to a model."""
         work = self._studio.models.set_data(model, data=data, pipeline=pipeline)
         self._bridge.call(work, None, self._told(failed))
-
-    def load_graph(
-        self, graph: str, layout: str, done: Callable[[Model, Layout], object], failed: Failed
-    ) -> None:
-        """Read what the worker wrote for the graph view, off the UI thread."""
-
-        def read() -> tuple[Model, Layout]:
-            try:
-                return load(Path(graph)), Layout.load(Path(layout))
-            except (OSError, ValueError) as error:
-                raise ModelError(
-                    f"The graph cannot be shown: {error}",
-                    hint="“Inspect again” in the Model menu makes it anew.",
-                ) from error
-
-        self._bridge.call(asyncio.to_thread(read), lambda both: done(*both), self._told(failed))
 
     def diff(self, a: str, b: str, done: Done, failed: Failed) -> None:
         """How two model files differ: `added, removed, changed, identical`."""

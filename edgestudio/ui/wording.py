@@ -28,11 +28,11 @@ def count(number: float | None) -> str:
 
 
 def latency(latency_ms: object) -> str:
-    """Milliseconds, or microseconds below one tenth; takes a number or a mapping with `p50`."""
+    """Milliseconds, or microseconds below a hundredth; takes a number or a mapping with `p50`."""
     value = latency_ms.get("p50") if isinstance(latency_ms, Mapping) else latency_ms
     if not isinstance(value, int | float):
         return DASH
-    if value < 0.1:
+    if value < 0.01:
         return f"{_three_digits(value * 1000)} µs"
     return f"{_three_digits(value)} ms" if value < 1000 else f"{_three_digits(value / 1000)} s"
 
@@ -55,7 +55,7 @@ def duration(seconds: float | None) -> str:
     """How long something took or will take: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds is None:
         return DASH
-    if seconds < 10:
+    if seconds < 10 and not isinstance(seconds, int):
         return f"{max(seconds, 0):.1f} s"
     whole = round(seconds)
     if whole < 60:
@@ -137,4 +137,6 @@ def _scaled(value: float, units: tuple[str, ...]) -> tuple[float, str]:
 def _three_digits(value: float) -> str:
     if abs(value) >= 99.95:
         return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+    if abs(value) >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.0995 or value == 0 else f"{value:.3f}"

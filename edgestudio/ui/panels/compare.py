@@ -45,7 +45,7 @@ def differences(a: ModelRow, b: ModelRow) -> list[tuple[str, str, str, str]]:
 
 def _facts(row: ModelRow) -> list[tuple[str, str]]:
     measured = row.after or {}
-    facts = wording.facts({"format": row.format, "size_bytes": row.size_bytes, **row.summary})
+    facts = wording.facts({"format": row.format, **row.summary, "size_bytes": row.size_bytes})
     return [
         *facts,
         ("Top-1", wording.accuracy(measured.get("accuracy"))),

@@ -23,7 +23,7 @@ from edgestudio.ui import theme
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.menus import context_menu
 from edgestudio.ui.panels.jobs_model import PROGRESS_COLUMN, ROW_ROLE, JobsModel
-from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.buttons import Button, IconButton
 from edgestudio.ui.widgets.code import copy_to_clipboard
 from edgestudio.ui.widgets.empty import EmptyState
 
@@ -81,8 +81,9 @@ class JobsPanel(QWidget):
         split = QSplitter()
         split.addWidget(self._build_table())
         split.addWidget(self._build_log())
-        split.setStretchFactor(0, 3)
-        split.setStretchFactor(1, 2)
+        split.setStretchFactor(0, 2)
+        split.setStretchFactor(1, 1)
+        split.setSizes([400, 200])
         split.setChildrenCollapsible(False)
         self._stack = QStackedWidget()
         self._stack.addWidget(
@@ -127,15 +128,18 @@ class JobsPanel(QWidget):
         self.log.setFont(theme.mono_font())
         self.log.setPlaceholderText("The selected job has written no log yet")
         self.cancel = Button("Cancel", "jobs-cancel", icon="cancel", run=lambda: self._desk.run("job.cancel"))
-        self.retry = Button("Again", "jobs-retry", icon="retry", run=lambda: self._desk.run("job.retry"))
-        copy = Button("Copy log", "jobs-copy", kind="quiet", run=self._copy_log)
+        self.retry = IconButton(
+            "retry", "Start this job again", "jobs-retry", lambda: self._desk.run("job.retry")
+        )
+        copy = IconButton("copy", "Copy the log", "jobs-copy", self._copy_log)
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
         buttons.addWidget(self.cancel)
-        buttons.addWidget(self.retry)
         buttons.addStretch(1)
+        buttons.addWidget(self.retry)
         buttons.addWidget(copy)
         side = QWidget()
+        side.setMinimumWidth(160)
         column = QVBoxLayout(side)
         column.setContentsMargins(4, 8, 8, 8)
         column.addLayout(buttons)

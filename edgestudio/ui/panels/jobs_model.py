@@ -10,9 +10,9 @@ from edgestudio.studio.rows import JobRow
 from edgestudio.studio.stores import Store
 from edgestudio.ui import icons, theme, wording
 
-COLUMNS = ("Job", "State", "Progress", "Time")
+COLUMNS = ("Job", "State", "Time")
 ROW_ROLE = Qt.ItemDataRole.UserRole + 1
-PROGRESS_COLUMN = 2
+PROGRESS_COLUMN = 1
 STATES = {
     "queued": ("queued", "muted", "Queued"),
     "running": ("running", "accent", "Running"),
@@ -37,7 +37,7 @@ def times(row: JobRow, now: float) -> str:
         return wording.DASH
     taken = wording.duration((row.ended or now) - row.started)
     left = remaining_s(row, now)
-    return f"{taken}, about {wording.duration(left)} left" if left is not None and left >= 1 else taken
+    return f"{taken} · {wording.duration(round(left))} left" if left is not None and left >= 1 else taken
 
 
 class JobsModel(QAbstractTableModel):
@@ -74,8 +74,8 @@ class JobsModel(QAbstractTableModel):
         if role == ROW_ROLE:
             return row
         if role == Qt.ItemDataRole.DisplayRole:
-            phase = row.phase if not row.is_over else (row.message if row.state != "done" else "")
-            return (row.title, word, phase, times(row, time.time()))[index.column()]
+            more = row.phase if not row.is_over else "" if row.state == "done" else row.message
+            return (row.title, f"{word}: {more}" if more else word, times(row, time.time()))[index.column()]
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 1:
             return icons.icon(icon, color)
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 1:
@@ -91,7 +91,7 @@ class JobsModel(QAbstractTableModel):
     def tick(self) -> None:
         """Repaint the times."""
         if self._rows:
-            self.dataChanged.emit(self.index(0, 2), self.index(len(self._rows) - 1, 3))
+            self.dataChanged.emit(self.index(0, 1), self.index(len(self._rows) - 1, 2))
 
     def at(self, job_id: str) -> QModelIndex:
         """Where a job is; an invalid index when it is gone."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QFormLayout,
     QFrame,
+    QGridLayout,
     QHBoxLayout,
     QScrollArea,
     QStackedWidget,
@@ -102,7 +102,7 @@ class ModelProperties(QWidget):
 
 
 def _facts(row: ModelRow) -> list[tuple[str, str]]:
-    facts = wording.facts({"format": row.format, "size_bytes": row.size_bytes, **row.summary})
+    facts = wording.facts({"format": row.format, **row.summary, "size_bytes": row.size_bytes})
     return [*facts, ("SHA-256", f"{row.sha256[:24]}…")]
 
 
@@ -124,16 +124,17 @@ def _form(name: str, rows: Sequence[tuple[str, str]]) -> QFrame:
     card = QFrame()
     card.setProperty("kind", "card")
     card.setObjectName(name)
-    form = QFormLayout(card)
-    form.setContentsMargins(12, 8, 12, 8)
-    form.setVerticalSpacing(4)
-    form.setHorizontalSpacing(16)
-    for key, text in rows:
+    grid = QGridLayout(card)
+    grid.setContentsMargins(12, 8, 12, 8)
+    grid.setVerticalSpacing(4)
+    grid.setHorizontalSpacing(12)
+    grid.setColumnStretch(0, 2)
+    grid.setColumnStretch(1, 3)
+    for at, (key, text) in enumerate(rows):
         value = ElidedLabel(text)
         value.setFont(theme.figures(value.font()))
-        caption = ElidedLabel(key, "muted")
-        caption.setFixedWidth(112)
-        form.addRow(caption, value)
+        grid.addWidget(ElidedLabel(key, "muted"), at, 0)
+        grid.addWidget(value, at, 1)
     return card
 
 
