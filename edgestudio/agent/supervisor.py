@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 
+from edgestudio import __version__
+from edgestudio.agent import simulate
+from edgestudio.agent.install.facts import BoardFacts
+from edgestudio.agent.install.intake import Intake
+from edgestudio.agent.install.ledger import Ledger
+from edgestudio.agent.install.machine import InstallMachine
+from edgestudio.agent.install.steps import InstallSteps
+from edgestudio.agent.observe.recorder import Origin, Recorder
+from edgestudio.agent.observe.reporter import Reporter
+from edgestudio.agent.observe.sensors.bank import RealBank, SensorBank
+from edgestudio.agent.run.bench import bench
+from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.settings import AgentSettings
+from edgestudio.agent.store.board import BoardStore
+from edgestudio.agent.store.fsops import DiskOps, FileOps
+from edgestudio.agent.store.gc import FINISHED
+from edgestudio.agent.store.state import InstallRow
 from edgestudio.agent.trust.clock import TrustClock
 from edgestudio.agent.trust.pairing import PairingWindow
 from edgestudio.agent.trust.peers import PeerStore
 from edgestudio.agent.trust.releases import ReleaseTrust as SignedReleases
+from edgestudio.agent.views import install_view, models_view
+from edgestudio.wire.api import API_VERSION
+from edgestudio.wire.errors import EdgeStudioError, InstallError
 from edgestudio.wire.identity import Identity
+from edgestudio.wire.release import ReleaseManifest
 
 __all__ = ["AgentSettings", "ReleaseTrust", "Supervisor"]
+
+QUICK_STARTS = 5
+QUICK_S = 60.0
+ROLLBACK_S = 300.0
+INFER_S = 30.0
+MAX_THREADS = 4
 
 
 class ReleaseTrust(Protocol):
@@ -46,116 +77,295 @@ class Supervisor:
     All coroutines run on one event loop. Errors are those of `wire.errors`; anything else is a bug.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, ops: FileOps | None = None) -> None:
         self.settings = settings
+        self.boot_id = secrets.token_hex(8)
+        self.is_simulated = settings.simulate is not None
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.identity = Identity.load_or_create(settings.data_dir / "identity", settings.name)
         self.peers = PeerStore(settings.data_dir / "peers.json")
         self.trust: ReleaseTrust = SignedReleases(settings.data_dir / "tuf")
         self.clock = TrustClock(settings.data_dir / "clock")
+        origin = Origin(
+            self.identity.fingerprint,
+            self.boot_id,
+            self.is_simulated,
+            lambda: self.clock.quality,
+            self.clock.now,
+        )
+        self.recorder = Recorder(settings.data_dir / "spool", origin)
         self.pairing = PairingWindow(self.identity.fingerprint, self.peers, self.emit_event)
-        self.boot_id = ""
-        self.is_simulated = settings.simulate is not None
+        board = simulate.profile(settings.simulate) if settings.simulate else None
+        self.facts = BoardFacts.of_this_board(settings.sysroot, board.hardware if board else None)
+        self.store = BoardStore(ops or DiskOps(), settings.data_dir)
+        threads = max(1, min(MAX_THREADS, self.facts.cores // 2))
+        self.models = BoardModels(self.store, self.recorder.event, self._unfit, threads)
+        bank: SensorBank = RealBank(settings.sysroot, settings.data_dir, self.facts.hardware)
+        if board is not None:
+            bank = simulate.SimulatedBank(board, bank, self._cpu_seconds)
+        self.reporter = Reporter(self.recorder, bank, self.models)
+        self.ledger = Ledger(self.store, self._install_changed)
+        self.intake = Intake(self.store, self.facts, self.ledger)
+        steps = InstallSteps(self.store, self.models, self.reporter.temperature_c)
+        self.machine = InstallMachine(self.store, self.ledger, self.intake, steps)
+        self._settled: asyncio.TimerHandle | None = None
+        self._started = time.monotonic()
 
     async def start(self) -> None:
-        """Recover from whatever happened before, start the active model, the sensors and the telemetry."""
-        raise NotImplementedError
+        """Recover from whatever happened before, start the active models, the sensors and the telemetry."""
+        await asyncio.to_thread(self.store.open)
+        if self.store.verdict in ("previous", "lost"):
+            self.emit_event(
+                "store.recovered", text="The state file was damaged; the board recovered.", level="warning",
+                used=self.store.verdict,
+            )  # fmt: skip
+        self._count_start()
+        self.emit_event("agent.started", text=f"The agent {__version__} started.", version=__version__)
+        self.reporter.start()
+        await self.models.start()
+        await self.machine.recover()
+        self._settled = asyncio.get_running_loop().call_later(QUICK_S, self._settle)
 
     async def stop(self) -> None:
-        """Stop inferring, close the hosts, flush the spool."""
-        raise NotImplementedError
+        """Stop inferring, close the hosts, flush the spool. An open install goes on at the next start."""
+        if self._settled is not None:
+            self._settled.cancel()
+        await self.machine.stop()
+        await self.reporter.stop()
+        await self.models.stop()
+        self._settle()
+        self.emit_event("agent.stopped", text="The agent stopped.")
+        self.recorder.close()
+
+    # ------------------------------------------------------------------ what it says of itself
 
     def hello(self) -> dict[str, Any]:
         """Body of GET /v1/hello: nothing that a stranger may not know."""
-        raise NotImplementedError
+        return {
+            "api": [API_VERSION],
+            "id": self.identity.fingerprint,
+            "name": self.settings.name,
+            "hardware": self.facts.hardware,
+            "arch": self.facts.arch,
+            "simulated": self.is_simulated,
+            "boot": self.boot_id,
+            "agent": __version__,
+        }
 
     def info(self) -> dict[str, Any]:
         """Body of GET /v1/info: runtimes, hardware, sensors with their quality."""
-        raise NotImplementedError
+        now = self.clock.now()
+        return {
+            **self.hello(),
+            "runtimes": dict(self.facts.runtimes),
+            "memory_bytes": self.facts.memory_bytes,
+            "cores": self.facts.cores,
+            "sensors": {name: reading.to_dict() for name, reading in self.reporter.readings.items()},
+            "free_bytes": self.store.ops.free_bytes(self.settings.data_dir),
+            "metadata_age_s": self.trust.metadata_age_s(now),
+            "clock": self.clock.quality,
+            "uptime_s": time.monotonic() - self._started,
+            "rss_bytes": psutil.Process().memory_info().rss,
+        }
 
     def state(self) -> dict[str, Any]:
         """Body of GET /v1/state: models with their slots, installs, phase, safe mode, throttling."""
-        raise NotImplementedError
+        row = self.ledger.open_row
+        newest = sorted(self.store.state.installs.values(), key=lambda item: item.started)[-10:]
+        return {
+            "boot": self.boot_id,
+            "seq": self.recorder.last_seq,
+            "simulated": self.is_simulated,
+            "models": models_view(self.store, self.models),
+            "phase": row.state if row else "IDLE",
+            "install": row.id if row else None,
+            "installs": [install_view(self.store, item) for item in newest],
+            "safe_mode": self.store.state.safe_mode,
+            "throttle": self.reporter.ladder.rung,
+            "sensors": {name: r.to_record().to_wire() for name, r in self.reporter.readings.items()},
+        }
+
+    # ------------------------------------------------------------------ installs
 
     async def stage_metadata(self, role: str, data: bytes, peer: str) -> None:
-        """PUT /v1/tuf/{role}: keep metadata (role "release": the manifest) until an offer refers to it."""
-        raise NotImplementedError
+        """PUT /v1/tuf/{role}: keep signed metadata (and, as role "release", the manifest) for an offer."""
+        await asyncio.to_thread(self.trust.stage, role, data, peer)
 
     async def offer(
         self, target: str, release: Mapping[str, Any] | None, key: str, peer: str
     ) -> dict[str, Any]:
-        """POST /v1/installs: check the release and say which chunks are needed: {"id", "state", "need": {digest: [index]}}.
+        """POST /v1/installs: check the release and say which chunks are needed.
 
-        `release` is the manifest for boards that were paired without signed metadata and None otherwise; `key` is
-        the idempotency key, `peer` the fingerprint of who asks.
+        Returns the install with `need`: {digest: [chunk index]}. `release` is for callers inside the agent that
+        have verified it already; a studio's is None and comes from its signed metadata. `key` is the idempotency
+        key, `peer` the fingerprint of who asks.
         """
-        raise NotImplementedError
+        self.clock.check_install()
+        if release is None:
+            release = await asyncio.to_thread(self.trust.resolve, target, self.clock.now(), peer)
+        row = await self.intake.offer(ReleaseManifest.from_dict(release), target, key, peer)
+        return self._view(row)
 
     def blob_status(self, digest: str) -> dict[str, Any]:
-        """GET /v1/blobs/{digest}: {"digest", "complete", "size_bytes", "have": [index], "need": [index]}."""
-        raise NotImplementedError
+        """GET /v1/blobs/{digest}: what the board has of a blob and what it still needs."""
+        if self.store.blobs.has(digest):
+            return {"digest": digest, "complete": True, "have": [], "need": []}
+        spec = self.store.blobs.incoming(digest)
+        return {
+            "digest": digest,
+            "complete": False,
+            "size_bytes": spec.size_bytes,
+            "have": self.store.blobs.received(digest),
+            "need": self.store.blobs.missing(digest),
+        }
 
     def chunk_size(self, digest: str, index: int) -> int:
-        """The exact size in bytes that chunk `index` of blob `digest` must have; DeviceError `not-offered` otherwise."""
-        raise NotImplementedError
+        """Exact size in bytes that chunk `index` of blob `digest` must have; DeviceError `not-offered`."""
+        return self.intake.chunk_size(digest, index)
 
     async def receive_chunk(self, digest: str, index: int, data: bytes) -> None:
-        """PUT /v1/blobs/{digest}/chunks/{index}; DeviceError `not-offered`, `wrong-size`, `wrong-hash`, `no-space`."""
-        raise NotImplementedError
+        """PUT a chunk; DeviceError `not-offered`, `wrong-size`, `wrong-hash`, `no-space`."""
+        await self.intake.receive(digest, index, data)
 
     async def finish(self, install_id: str) -> dict[str, Any]:
-        """POST /v1/installs/{id}/finish: everything is there, go on; returns at once with the install's state."""
-        raise NotImplementedError
+        """POST finish: everything is there, go on; the answer has `need` while chunks are missing."""
+        return self._view(await self.machine.finish(install_id))
 
     async def abort(self, install_id: str) -> dict[str, Any]:
-        """POST /v1/installs/{id}/abort: give the install up; what runs keeps running."""
-        raise NotImplementedError
+        """POST abort: give the install up; what runs keeps running."""
+        return self._view(await self.machine.abort(install_id))
 
     def install(self, install_id: str) -> dict[str, Any]:
-        """GET /v1/installs/{id}: {"id", "model", "release", "state", "history", "reason", "active", "previous"}."""
-        raise NotImplementedError
+        """GET /v1/installs/{id}: state, history, reason, active, previous, rolled_back_to."""
+        return self._view(self.ledger.row(install_id))
 
     async def rollback(self, model: str) -> dict[str, Any]:
-        """POST /v1/slots/{model}/rollback: back to the previous release, said only after it answered its golden inputs."""
-        raise NotImplementedError
+        """Back to the previous release, said only after it answered its golden inputs; InstallError otherwise."""
+        row = await self.machine.revert(model, "asked for by a person")
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.machine.wait(), ROLLBACK_S)
+        if row.state != "COMMITTED":
+            raise InstallError(
+                f"The board could not go back: {row.reason}", hint="What ran keeps running.", code="rollback"
+            )
+        return {**self._view(row), "reason": row.reason}
+
+    # ------------------------------------------------------------------ records
 
     def history(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Up to `limit` records with a sequence above `after`, oldest first."""
-        raise NotImplementedError
+        return self.recorder.history(after, limit)
 
     def subscribe(self) -> AsyncIterator[dict[str, Any]]:
-        """Records (`win`, `evt`, `install`) as they happen; a slow reader loses the oldest and is told by a `gap` record."""
-        raise NotImplementedError
+        """Records (`win`, `evt`, `install`) from now on; a slow reader loses the oldest and gets a `gap`."""
+        return self.recorder.subscribe()
 
     def acknowledge(self, boot: str, upto: int) -> None:
         """The studio has kept all records of `boot` up to sequence `upto`; they may be forgotten."""
-        raise NotImplementedError
+        self.recorder.acknowledge(boot, upto)
+
+    def emit_event(self, name: str, **fields: Any) -> None:
+        """Record an event durably and send it to subscribers; the net layer reports security events so."""
+        text, level = str(fields.pop("text", "")), str(fields.pop("level", "info"))
+        self.recorder.event(name, text, level=level, **fields)
+
+    # ------------------------------------------------------------------ running
 
     async def infer(
         self, model: str, feeds: Mapping[str, np.ndarray[Any, Any]], *, deadline_ms: float | None = None
     ) -> dict[str, Any]:
-        """POST /v1/infer: {"outputs": {name: ndarray}, "label", "index", "confidence", "stages_ms", "release"}.
+        """POST /v1/infer: outputs (arrays), label, index, confidence, stages_ms, queue_ms, release.
 
         `feeds` are named input tensors, or {"input": raw item} that goes through the release's own pipeline when the
         model has no input of that name.
         """
-        raise NotImplementedError
+        bay = self.models.required(model)
+        seat = bay.serving
+        names = {item["name"] for item in seat.loaded.inputs} if seat else set()
+        kind = "item" if set(feeds) == {"input"} and "input" not in names else "feeds"
+        answer = await bay.ask(kind, feeds, deadline_s=deadline_ms / 1e3 if deadline_ms else INFER_S)
+        return {key: value for key, value in answer.items() if key not in ("id", "mark")}
 
     async def bench(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """POST /v1/bench: latency of the active model in its host: keys of `bench` on the command line."""
-        raise NotImplementedError
+        bay = self.models.required(str(options.get("model", "")))
+        seat = bay.serving
+        assert seat is not None
+        result = await bench(seat, soak_minutes=float(options.get("soak_minutes") or 0.0))
+        sensors = {name: reading.to_record().to_wire() for name, reading in self.reporter.readings.items()}
+        result["environment"].update(
+            hardware=self.facts.hardware, arch=self.facts.arch, simulated=self.is_simulated, sensors=sensors
+        )
+        return result
 
     def pause(self, model: str) -> dict[str, Any]:
         """Stop inferring on the release's own source; /v1/infer is still answered."""
-        raise NotImplementedError
+        return self._set_paused(model, is_paused=True)
 
     def resume(self, model: str) -> dict[str, Any]:
         """Infer again on the release's own source."""
-        raise NotImplementedError
+        return self._set_paused(model, is_paused=False)
 
     def open_pairing(self) -> str:
         """Open the pairing window and return the code that is shown on the board."""
-        raise NotImplementedError
+        return self.pairing.open().code
 
-    def emit_event(self, name: str, **fields: Any) -> None:
-        """Record the event `name` durably and send it to subscribers; the net layer reports security events so."""
-        raise NotImplementedError
+    # ------------------------------------------------------------------ inside
+
+    def _set_paused(self, model: str, *, is_paused: bool) -> dict[str, Any]:
+        bay = self.models.required(model)
+        bay.is_paused = is_paused
+        self.store.state.models[bay.model].paused = is_paused
+        self.store.save()
+        self.emit_event("model.paused" if is_paused else "model.resumed", model=bay.model)
+        return {"model": bay.model, "paused": is_paused}
+
+    def _view(self, row: InstallRow) -> dict[str, Any]:
+        return {**install_view(self.store, row), "need": self.intake.need(row)}
+
+    def _install_changed(self, row: InstallRow) -> None:
+        self.recorder.install(install_view(self.store, row))
+        if row.state in FINISHED:
+            is_good = row.state == "COMMITTED"
+            name = "install.committed" if is_good else "install.failed"
+            if row.rolled_back_to:
+                name = "install.rolled_back"
+            release = self.store.release_row(row.release)
+            self.recorder.event(
+                name, row.reason or f"{row.model} {row.version} runs.", level="info" if is_good else "error",
+                model=row.model, release=release.counter if release else 0, install=row.id,
+            )  # fmt: skip
+
+    async def _unfit(self, model: str, release: str, reason: str) -> None:
+        """The active release cannot serve any more: back to the previous one, or nothing at all."""
+        version = (
+            self.store.state.releases[release].version if release in self.store.state.releases else release
+        )
+        self.emit_event("model.unfit", text=f"{version}: {reason}.", level="error", model=model)
+        try:
+            await self.machine.revert(model, f"{version} was given up: {reason}", is_forced=True)
+        except EdgeStudioError:
+            self.models.safe_mode(f"{model} {version}: {reason}, and there is no earlier release")
+
+    def _cpu_seconds(self) -> float:
+        times = psutil.Process().cpu_times()
+        hosts = [bay.serving.host.cpu_seconds() for bay in self.models.bays.values() if bay.serving]
+        return float(times.user + times.system) + sum(hosts)
+
+    def _count_start(self) -> None:
+        """An agent that keeps dying soon after its start serves nothing, so that it can be reached and mended."""
+        state = self.store.state
+        state.boots += 1
+        state.quick_starts = [*state.quick_starts, time.time()][-QUICK_STARTS:]
+        if len(state.quick_starts) >= QUICK_STARTS:
+            state.safe_mode = state.safe_mode or f"the agent ended unexpectedly {QUICK_STARTS} times in a row"
+        with contextlib.suppress(EdgeStudioError):
+            self.store.save()
+        if state.safe_mode:
+            self.emit_event("agent.safe_mode", text=f"Safe mode: {state.safe_mode}.", level="error")
+
+    def _settle(self) -> None:
+        """It has run long enough, or stops cleanly: no crash loop."""
+        self.store.state.quick_starts = []
+        with contextlib.suppress(EdgeStudioError):
+            self.store.save()

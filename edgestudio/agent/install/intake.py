@@ -72,6 +72,13 @@ class Intake:
                 need[file.sha256] = wanted
         return need
 
+    def chunk_size(self, digest: str, index: int) -> int:
+        """Exact size in bytes of a chunk that may be sent; DeviceError `not-offered` for any other."""
+        spec = self._store.blobs.incoming(digest)
+        if not 0 <= index < len(spec.chunks):
+            raise DeviceError("The release's file has no such chunk.", code="not-offered")
+        return spec.chunk_bytes(index)
+
     async def receive(self, digest: str, index: int, data: bytes) -> None:
         """Keep one chunk of the open install."""
         self._last_chunk = time.monotonic()
@@ -79,20 +86,12 @@ class Intake:
         reach("chunk")
 
     async def complete(self, row: InstallRow) -> bool:
-        """Check the whole files of a release whose chunks were sent; False when that was done before.
-
-        InstallError `incomplete` when chunks are missing or were damaged on disk.
-        """
+        """Check the whole files of a release; False while chunks are missing, or when it was done before."""
         async with self._lock:
             if row.state != "RECEIVING":
                 return False
-            again = await asyncio.to_thread(self._complete, row.release)
-            if again:
-                raise InstallError(
-                    f"{sum(map(len, again.values()))} chunks of the release have not arrived.",
-                    hint="Send the missing chunks, then finish again.",
-                    code="incomplete",
-                )
+            if await asyncio.to_thread(self._complete, row.release):
+                return False
             self._ledger.enter(row, "VERIFIED")
             return True
 

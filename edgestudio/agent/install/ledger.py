@@ -62,7 +62,7 @@ class Ledger:
         before = row.state
         row.state = state
         row.transitions += 1
-        row.history.append({"state": state, "t": time.time(), "note": note, **more})
+        row.history.append({"state": state, "at": time.time(), "note": note, **more})
         reach(f"before:{state}")
         try:
             self._store.save()

@@ -135,20 +135,23 @@ class Recorder:
         self._windows.acknowledge(boot, upto)
         self._events.acknowledge(boot, upto)
 
-    async def subscribe(self) -> AsyncIterator[Record]:
-        """Records from now on, until the reader stops."""
+    def subscribe(self) -> AsyncIterator[Record]:
+        """Records from this call on, until the reader stops."""
         listener = Listener()
         self._listeners.append(listener)
-        try:
-            while True:
-                yield await listener.take()
-        finally:
-            self._listeners.remove(listener)
+        return self._follow(listener)
 
     def close(self) -> None:
         """Flush and close the spool."""
         self._windows.close()
         self._events.close()
+
+    async def _follow(self, listener: Listener) -> AsyncIterator[Record]:
+        try:
+            while True:
+                yield await listener.take()
+        finally:
+            self._listeners.remove(listener)
 
     def _keep(self, spool: Spool, record: Record) -> Record:
         self._last = record["seq"]
