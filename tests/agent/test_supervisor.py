@@ -133,7 +133,7 @@ async def _refusals(tmp_path: Path) -> None:
             Requirements(arch=("riscv64",)),
             Requirements(hardware=("toaster",)),
             Requirements(runtimes=("abacus",)),
-            Requirements(min_memory_bytes=2**60),
+            Requirements(min_memory_bytes=2**50),
         ):
             with pytest.raises(InstallError) as refused:
                 await releases.offer(board, releases.make_release(tmp_path / "r", requires=requires))
