@@ -77,6 +77,7 @@ class AgentServer:
 
     def _make_runner(self) -> web.AppRunner:
         application = web.Application(middlewares=[_explain], client_max_size=api.MAX_OFFER_BYTES)
+        application.on_response_prepare.append(_say_no_versions)
         application.add_routes([web.get(api.HELLO, self._hello)])
         application.add_routes(PairingRoutes(self._supervisor.pairing).routes())
         access = Access(self._supervisor.peers)
@@ -113,6 +114,10 @@ class AgentServer:
             tls.trust(self._context, peer.certificate_pem)
         else:
             self._supervisor.trust.forget(peer.fingerprint)
+
+
+async def _say_no_versions(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "edgestudio"
 
 
 @web.middleware

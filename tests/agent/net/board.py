@@ -95,6 +95,7 @@ class PlainSupervisor(Supervisor):
         await asyncio.to_thread(self.blobs.receive, digest, index, data)
 
     async def finish(self, install_id: str) -> dict[str, Any]:
+        self.install(install_id)
         manifest = self.manifests[install_id]
         for file in manifest.files.values():
             await asyncio.to_thread(self.blobs.complete, file.sha256)
