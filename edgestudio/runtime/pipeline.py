@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field
 
 from edgestudio.runtime.backend import Array, Session, TensorSpec
+from edgestudio.runtime.cache import OutputCache
 from edgestudio.runtime.documents import Document, read_yaml, validated
 from edgestudio.runtime.postprocess import (
     ClassifyOutput,
@@ -30,7 +31,7 @@ from edgestudio.runtime.preprocess import (
     StateInput,
     TensorInput,
 )
-from edgestudio.runtime.sources import RawLayout, SourceDocument
+from edgestudio.runtime.sources import FolderSource, RawLayout
 from edgestudio.wire.errors import InputError, RecipeError
 
 SCHEMA_VERSION = 1
@@ -62,7 +63,7 @@ class Pipeline(Document):
 
     schema_version: Literal[1] = Field(1, description="Version of this document's form.")
     name: str = Field("", max_length=200, description="What people call it.")
-    source: SourceDocument | None = Field(
+    source: FolderSource | None = Field(
         None, description="Where a board takes its items from; none: from requests alone."
     )
     preprocess: Annotated[list[InputDocument], Field(max_length=64)] = Field(
@@ -89,7 +90,9 @@ class Pipeline(Document):
         """
         documents: list[Any] = []
         for spec in inputs:
-            image = _image_default(spec) if len(inputs) == 1 and not _is_prepared(sample, spec) else None
+            image = (
+                _image_default(spec, sample) if len(inputs) == 1 and not _is_prepared(sample, spec) else None
+            )
             documents.append(image or TensorInput(kind="tensor", input=spec.name))
         classes = _classes(outputs)
         post = ClassifyOutput(output=outputs[0].name) if classes and len(outputs) == 1 else RawOutput()
@@ -153,6 +156,7 @@ class Result:
     stages_ms: Mapping[str, float]
     is_accepted: bool = True
     is_finite: bool = True
+    is_cached: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form without the arrays."""
@@ -169,6 +173,7 @@ class Result:
             "stages_ms": dict(self.stages_ms),
             "is_accepted": self.is_accepted,
             "is_finite": self.is_finite,
+            "is_cached": self.is_cached,
         }
 
 
@@ -185,6 +190,9 @@ class Runner:
         self._bind()
         self._interpreter = Interpreter(self.pipeline.postprocess, session.outputs)
         self._memory = self._zeros()
+        # What a model with memory answers depends on what came before: there is nothing to remember.
+        entries = 0 if self._states else self.pipeline.cache.entries
+        self.cache = OutputCache(entries) if entries else None
 
     def _bind(self) -> None:
         for document in self.pipeline.preprocess:
@@ -267,7 +275,7 @@ class Runner:
     def process_feeds(self, feeds: Mapping[str, Array], *, pre_ms: float = 0.0) -> Result:
         """Infer and interpret feeds that are prepared already."""
         started = perf_counter()
-        outputs = self.infer(feeds)
+        outputs, is_cached = self._answered(feeds)
         inferred = perf_counter()
         meaning = self._interpreter.interpret(outputs)
         best: Any = meaning.top[0] if meaning.top else None
@@ -289,7 +297,20 @@ class Runner:
             },
             is_accepted=meaning.is_finite and (best is None or best.confidence >= threshold),
             is_finite=meaning.is_finite,
+            is_cached=is_cached,
         )
+
+    def _answered(self, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], bool]:
+        """(outputs, whether they were remembered)."""
+        if self.cache is None:
+            return self.infer(feeds), False
+        key = self.cache.key(feeds)
+        known = self.cache.get(key)
+        if known is not None:
+            return dict(known), True
+        outputs = self.infer(feeds)
+        self.cache.put(key, outputs)
+        return outputs, False
 
 
 def _constant(document: ConstantInput, spec: TensorSpec) -> Array:
@@ -313,15 +334,17 @@ def _is_prepared(sample: Any, spec: TensorSpec) -> bool:
     return array.shape in (shape, shape[1:])
 
 
-def _image_default(spec: TensorSpec) -> ImageInput | None:
+def _image_default(spec: TensorSpec, sample: Any) -> ImageInput | None:
     shape = spec.shape
+    if len(shape) == 3 and getattr(sample, "dtype", None) == np.uint8 and np.ndim(sample) == 2:
+        shape = (*shape, 1)  # rows of a picture, as recurrent models read them
     if len(shape) != 4 or spec.dtype not in ("float32", "float16", "uint8", "int8"):
         return None
     if shape[1] in _IMAGE_CHANNELS:
-        layout: Literal["nchw", "nhwc"] = "nchw"
+        layout: Literal["nchw", "nhwc", "nhw"] = "nchw"
         sides, channels = shape[2:], shape[1]
     elif shape[3] in _IMAGE_CHANNELS:
-        layout, sides, channels = "nhwc", shape[1:3], shape[3]
+        layout, sides, channels = "nhwc" if len(spec.shape) == 4 else "nhw", shape[1:3], shape[3]
     else:
         return None
     # Features such as 49 x 10 spectrograms have one channel too; pictures are rarely that narrow.

@@ -1,4 +1,4 @@
-"""Where items come from: folders of images, sounds or tensors, arrays in a file, a camera."""
+"""Where items come from: folders of images, sounds or tensors, arrays in a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,21 +36,6 @@ class FolderSource(Document):
     )
     rate_hz: float = Field(10.0, gt=0, le=10_000, description="How many items a second are offered.")
     loops: bool = Field(True, description="Start again after the last item.")
-
-
-class CameraSource(Document):
-    """A camera, through OpenCV where the board has it."""
-
-    kind: Literal["camera"] = Field(description="Frames of a camera.")
-    device: Annotated[str, Field(max_length=200)] | int = Field(
-        0, description="Number, /dev/video path or pipeline."
-    )
-    rate_hz: float = Field(10.0, gt=0, le=1000, description="How many frames a second are offered.")
-    width: int | None = Field(None, ge=16, le=16384, description="Wanted frame width in pixels.")
-    height: int | None = Field(None, ge=16, le=16384, description="Wanted frame height in pixels.")
-
-
-SourceDocument = Annotated[FolderSource | CameraSource, Field(discriminator="kind")]
 
 
 class Item(NamedTuple):

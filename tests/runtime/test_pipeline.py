@@ -276,3 +276,28 @@ def test_models_that_classify_nothing_have_no_confidence() -> None:
     outputs = [TensorSpec("a", "float32", (1, 10)), TensorSpec("b", "float32", (1, 4))]
     assert Pipeline.default_for([TensorSpec("x", "float32", (1, 4))], outputs).postprocess.kind == "raw"
     assert Pipeline.default_for([], [TensorSpec("a", "float32", (1, 64, 64))]).postprocess.kind == "raw"
+
+
+def test_identical_inputs_are_answered_from_the_cache(sample: Path) -> None:
+    session = open_session(sample / "digits.onnx")
+    runner = Runner(session, parse_pipeline({**image(colour="grey"), "cache": {"entries": 2}}))
+    items = [item for item, _, _ in open_source(sample / "digits_test.npz", limit=3)]
+    first = runner.process(items[0])
+    again = runner.process(items[0].copy())
+    assert not first.is_cached
+    assert again.is_cached
+    assert again.index == first.index
+    np.testing.assert_array_equal(again.outputs["logits"], first.outputs["logits"])
+    for item in items:
+        runner.process(item)
+    assert not runner.process(items[0]).is_cached
+    assert runner.cache is not None
+    assert runner.cache.hits == 2
+
+
+def test_rows_of_pictures_for_recurrent_models() -> None:
+    spec, outputs = TensorSpec("x", "float32", (1, 28, 28)), [TensorSpec("y", "float32", (1, 10))]
+    document = Pipeline.default_for([spec], outputs, np.zeros((28, 28), np.uint8)).preprocess[0]
+    assert document.kind == "image"
+    assert document.layout == "nhw"
+    assert Pipeline.default_for([spec], outputs).preprocess[0].kind == "tensor"
