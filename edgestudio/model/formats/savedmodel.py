@@ -1,0 +1,169 @@
+"""Reads a TensorFlow SavedModel: its default signature, the functions behind it, the variables it needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgestudio.model.content import opened, tree_size_bytes
+from edgestudio.model.detect import Recognised
+from edgestudio.model.dtypes import size_bytes
+from edgestudio.model.formats.tensor_bundle import variables
+from edgestudio.model.formats.tensorflow_graph import NodeDef, TensorFlowGraphs, ancestors
+from edgestudio.model.formats.tensorflow_values import dtype_of, shape_of
+from edgestudio.model.graph import Dimension, Graph, Model, Tensor
+from edgestudio.model.message import Message
+from edgestudio.wire.errors import ModelError
+
+_CALLS = {"StatefulPartitionedCall", "PartitionedCall"}
+_PASSIVE = {"Placeholder", "VarHandleOp", "Identity", "NoOp", "Const", "_Arg"}
+_MAX_WRAPPERS = 8
+_DEFAULT = "serving_default"
+_INIT = "__saved_model_init_op"
+
+
+class Signature:
+    """What a SavedModel can be called with: names outside, references inside, types and shapes."""
+
+    def __init__(self, name: str, message: Message) -> None:
+        self.name = name
+        self.inputs = dict(sorted(_infos(message, 1).items()))
+        self.outputs = dict(sorted(_infos(message, 2).items()))
+
+    def __str__(self) -> str:
+        return f"({', '.join(self.inputs)}) → ({', '.join(self.outputs)})"
+
+
+def read(found: Recognised) -> Model:
+    """The model in the folder of `found.file`; raises ModelError when it holds no graph."""
+    folder = found.file.parent
+    warnings = list(found.warnings)
+    with opened(found.file) as buffer:
+        saved = Message(memoryview(buffer))
+        meta = next(saved.messages(2), None)
+        definition = meta.message(2) if meta is not None else None
+        if meta is None or definition is None:
+            raise ModelError(
+                f"{found.path.name} is a SavedModel that holds no graph.",
+                hint="Export it again.",
+                code="no-graph",
+            )
+        info = meta.message(1)
+        signatures = _signatures(meta)
+        graphs = TensorFlowGraphs(definition.message(2))
+        _main(graphs, definition, signatures)
+        metadata = {f"signature {name}": str(signature) for name, signature in signatures.items()}
+        if info is not None:
+            metadata["tags"] = ", ".join(info.texts(4))
+        metadata["operations"] = str(graphs.operations)
+        version = info.text(5) if info is not None else ""
+    weights = _weights(folder, warnings)
+    return Model(
+        format="savedmodel",
+        format_version="schema 1",
+        producer=f"TensorFlow {version}".strip(),
+        opsets={},
+        graphs=tuple(graphs.graphs),
+        size_bytes=tree_size_bytes(folder),
+        metadata=metadata,
+        warnings=tuple(dict.fromkeys((*warnings, *graphs.warnings))),
+        weights=tuple(weights),
+    )
+
+
+def _infos(message: Message, number: int) -> dict[str, tuple[str, str, tuple[Dimension, ...] | None]]:
+    found = {}
+    for entry in message.messages(number):
+        info = entry.message(2)
+        if info is not None:
+            reference = info.text(1).removesuffix(":0")
+            found[entry.text(1)] = (reference, dtype_of(info.integer(2)), shape_of(info.message(3)))
+    return found
+
+
+def _signatures(meta: Message) -> dict[str, Signature]:
+    found = {}
+    for entry in meta.messages(5):
+        body = entry.message(2)
+        if body is not None and entry.text(1) != _INIT:
+            found[entry.text(1)] = Signature(entry.text(1), body)
+    return found
+
+
+def _main(graphs: TensorFlowGraphs, definition: Message, signatures: dict[str, Signature]) -> None:
+    """Read the graph behind the default signature, past the wrappers that only call one function."""
+    index = graphs.reserve()
+    nodes = [NodeDef(message) for message in definition.messages(1)]
+    signature = signatures.get(_DEFAULT) or next(iter(signatures.values()), None)
+    if signature is None:
+        graphs.add_nodes(index, "main", nodes, None)
+        return
+    outputs = [reference for reference, *_ in signature.outputs.values()]
+    nodes = ancestors(nodes, outputs)
+    # What each argument of the function stands for: the signature's input of that name, or None for a weight.
+    roles: dict[str, str | None] = {reference: name for name, (reference, *_) in signature.inputs.items()}
+    function: tuple[str, Message] | None = None
+    for _ in range(_MAX_WRAPPERS):
+        call = _only_call(nodes)
+        inner = graphs.function(call.functions[0]) if call is not None else None
+        if call is None or inner is None:
+            break
+        function = (call.functions[0], inner)
+        definition_of = inner.message(1)
+        names = (
+            [argument.text(1) for argument in definition_of.messages(2)] if definition_of is not None else []
+        )
+        roles = {name: roles.get(ref) for name, ref in zip(names, call.inputs, strict=False)}
+        nodes = [NodeDef(message) for message in inner.messages(3)]
+    if function is not None:
+        graphs.add_function(index, *function)
+    else:
+        graphs.add_nodes(index, signature.name, nodes, outputs)
+    graphs.graphs[index] = _named(graphs.graphs[index], signature, roles)
+
+
+def _only_call(nodes: list[NodeDef]) -> NodeDef | None:
+    """The call that is all these nodes do."""
+    working = [node for node in nodes if node.op not in _PASSIVE]
+    return working[0] if len(working) == 1 and working[0].op in _CALLS and working[0].functions else None
+
+
+def _named(graph: Graph, signature: Signature, roles: dict[str, str | None]) -> Graph:
+    """The main graph with the signature's names; weights that are handed in are constants, no inputs."""
+    tensors = list(graph.tensors)
+    inputs = []
+    for index in graph.inputs:
+        old = tensors[index]
+        role = roles.get(old.name)
+        if role is None:
+            is_variable = old.dtype == "resource"
+            tensors[index] = replace(old, kind="activation" if is_variable else "constant")
+            continue
+        _, dtype, shape = signature.inputs[role]
+        known = shape if shape is not None else old.shape
+        tensors[index] = Tensor(
+            role, dtype or old.dtype, known, "input", size_bytes(dtype or old.dtype, known)
+        )
+        inputs.append(index)
+    if len(graph.outputs) == len(signature.outputs):
+        for index, (name, (_, dtype, shape)) in zip(graph.outputs, signature.outputs.items(), strict=True):
+            old = tensors[index]
+            if old.kind == "output":
+                known = shape if shape is not None else old.shape
+                tensors[index] = Tensor(name, dtype or old.dtype, known, "output", size_bytes(dtype, known))
+    return replace(graph, tensors=tuple(tensors), inputs=tuple(inputs))
+
+
+def _weights(folder: Path, warnings: list[str]) -> list[Tensor]:
+    index = folder / "variables" / "variables.index"
+    if not index.is_file():
+        return []
+    if not any((folder / "variables").glob("variables.data-*")):
+        warnings.append(
+            "the values of the variables are missing (variables/variables.data-*); it cannot be run"
+        )
+    try:
+        return variables(index)
+    except ModelError as error:
+        warnings.append(error.message)
+        return []
