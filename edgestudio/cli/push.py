@@ -50,11 +50,11 @@ def states(console: Console) -> Callable[[RowEvent], None]:
 
     def on_event(event: RowEvent) -> None:
         row = event.row
-        if not isinstance(row, DeploymentRow) or row.state != "running":
+        if not isinstance(row, DeploymentRow):
             return
         for step in row.steps:
             key = (row.id, step.name, step.state)
-            if step.state == "waiting" or key in seen:
+            if step.state in ("waiting", "skipped") or key in seen:
                 continue
             seen.add(key)
             line = {"board": row.board, "state": f"{step.name}: {step.state}", "detail": step.detail or None}
