@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,8 +21,10 @@ def board(tmp_path: Path) -> Iterator[Callable[..., Board]]:
     """Makes boards; all of them end with the test."""
     made: list[Board] = []
 
-    def make(name: str = "bench-pi", **options) -> Board:
-        made.append(Board(options.pop("data", tmp_path / f"board-{name}"), name, **options))
+    def make(**options) -> Board:
+        # Other boards may announce themselves on this computer: the name is this test's own.
+        name = f"bench-{uuid.uuid4().hex[:8]}"
+        made.append(Board(options.pop("data", tmp_path / name), name, **options))
         return made[-1]
 
     yield make

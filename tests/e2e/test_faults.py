@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.parts import CALIBRATION, DOOR, MODEL, PIPELINE, Board, Desk
 
-EXTRAS = ("--pipeline", PIPELINE, "--golden", CALIBRATION)
+EXTRAS = ("--pipeline", PIPELINE, "--golden", CALIBRATION, "--name", "digits")
 
 
 def pushed(desk: Desk, pi: Board, model: Path = MODEL) -> dict:
@@ -126,7 +126,7 @@ def test_a_full_disk_refuses_the_push_and_the_board_lives_on(desk, board, tmp_pa
         pytest.skip("this system does not let root mount a tmpfs")
     pi = None
     try:
-        pi = board("full-pi", data=disk)
+        pi = board(data=disk)
         assert desk.run("pair", pi.address, "--code", pi.code).status == 0
         refused = desk.run("push", MODEL, "--to", pi.address, *EXTRAS)
         assert refused.status == 3, refused.said()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.e2e.parts import CALIBRATION, MODEL, PIPELINE, TEST_DATA
 
-PUSH_EXTRAS = ("--pipeline", PIPELINE, "--golden", CALIBRATION)
+PUSH_EXTRAS = ("--pipeline", PIPELINE, "--golden", CALIBRATION, "--name", "digits")
 
 
 def test_sample_is_what_it_says(desk):
@@ -29,15 +29,15 @@ def test_int8_keeps_the_digits_and_cuts_the_size(desk, variant):
 def test_pair_push_watch_roll_back(desk, board, variant):
     pi = board()
     seen = desk.run("devices", "--wait", "10")
-    (device,) = seen.json["devices"]
-    assert (device["name"], device["paired"], device["online"]) == ("bench-pi", False, None)
+    (device,) = [entry for entry in seen.json["devices"] if entry["name"] == pi.name]
+    assert (device["paired"], device["online"]) == (False, None)
     assert device["simulated"] is True
 
-    paired = desk.run("pair", "bench-pi", "--code", pi.code)
+    paired = desk.run("pair", pi.name, "--code", pi.code)
     assert paired.status == 0, paired.said()
-    assert paired.json["id"].startswith(device["id"][:6]) or paired.json["name"] == "bench-pi"
+    assert paired.json["id"] == device["id"]
 
-    first = desk.run("push", MODEL, "--to", "bench-pi", *PUSH_EXTRAS)
+    first = desk.run("push", MODEL, "--to", pi.name, *PUSH_EXTRAS)
     assert first.status == 0, first.said()
     assert first.last["state"] == "committed"
     states = [line["state"] for line in first.lines[:-1]]
@@ -48,20 +48,20 @@ def test_pair_push_watch_roll_back(desk, board, variant):
     assert second.status == 0, second.said()
     assert second.last["previous"] == first.last["active"]
 
-    records = desk.run("watch", "bench-pi", "--for", "15")
+    records = desk.run("watch", pi.name, "--for", "15")
     assert records.status == 0, records.said()
     windows = [line for line in records.lines if line["k"] == "win"]
     assert windows, records.said()
     assert all(line["sim"] for line in windows)
     assert sum(line["n"] for line in windows) > 0
 
-    back = desk.run("rollback", "bench-pi")
+    back = desk.run("rollback", pi.name)
     assert back.status == 0, back.said()
     assert back.json["active"] == first.last["active"]
 
-    gone = desk.run("unpair", "bench-pi")
+    gone = desk.run("unpair", pi.name)
     assert gone.json["told"] is True
-    refused = desk.run("push", variant, "--to", "bench-pi", *PUSH_EXTRAS)
+    refused = desk.run("push", variant, "--to", pi.name, *PUSH_EXTRAS)
     assert refused.status == 3
 
 
