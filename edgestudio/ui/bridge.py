@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -30,16 +30,18 @@ class Bridge(QObject):
     def __init__(self, loop: LoopThread, bus: EventBus, stores: Stores) -> None:
         super().__init__()
         self._loop, self._stores = loop, stores
-        self._waiting: deque[Callable[[], object]] = deque()
-        self._open = True
+        self._lock = threading.Lock()
+        self._waiting: list[Callable[[], object]] = []
+        self._is_open = True
         self._woken.connect(self._drain, Qt.ConnectionType.QueuedConnection)
         self._unsubscribe = bus.subscribe(self._take)
 
     def post(self, work: Callable[[], object]) -> None:
         """Run `work` on the UI thread, after everything that was posted before."""
-        is_first = not self._waiting
-        self._waiting.append(work)
-        if is_first and self._open:
+        with self._lock:
+            must_wake = self._is_open and not self._waiting
+            self._waiting.append(work)
+        if must_wake:
             self._woken.emit()
 
     def call(
@@ -69,25 +71,30 @@ class Bridge(QObject):
 
     def close(self) -> None:
         """Take no more events; what waits is dropped."""
-        self._open = False
         self._unsubscribe()
-        self._waiting.clear()
+        with self._lock:
+            self._is_open = False
+            self._waiting.clear()
 
     def _take(self, event: RowEvent) -> None:
         self.post(lambda: self._stores.apply(event))
 
     @Slot()
     def _drain(self) -> None:
-        # What arrives while this runs waits for the next turn, so that painting and input get theirs.
-        for _ in range(len(self._waiting)):
-            if not self._waiting:
-                return
-            work = self._waiting.popleft()
+        # What arrives while this runs wakes the UI again, so that painting and input get their turn.
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        for at, work in enumerate(batch):
             try:
                 work()
             except Exception:
-                if self._waiting:
-                    self._woken.emit()
+                self._put_back(batch[at + 1 :])
                 raise
-        if self._waiting:
+
+    def _put_back(self, rest: list[Callable[[], object]]) -> None:
+        """One listener failed, which its own report says; the others still get their turn."""
+        with self._lock:
+            self._waiting[:0] = rest
+            must_wake = self._is_open and bool(rest)
+        if must_wake:
             self._woken.emit()

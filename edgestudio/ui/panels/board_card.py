@@ -165,7 +165,7 @@ class BoardCard(QFrame):
             run=lambda: self.pair_wanted.emit(self.row.id),
         )  # fmt: skip
         self._push = Button(
-            "Install selected", f"board-push-{self.row.name}", icon="push", kind="quiet",
+            "Install", f"board-push-{self.row.name}", icon="push", kind="quiet",
             run=lambda: self.push_wanted.emit(self.row.id),
         )  # fmt: skip
         self._push.setToolTip("Install the model that is selected in the Library on this board")

@@ -76,7 +76,7 @@ class DevicesPanel(QWidget):
         head.addWidget(self._add)
         self._flow_host = QWidget()
         self._flow_host.setProperty("kind", "page")
-        self._flow = FlowLayout(256, spacing=8, margin=8)
+        self._flow = FlowLayout(226, spacing=8, margin=8)
         self._flow_host.setLayout(self._flow)
         scroll = QScrollArea()
         scroll.setObjectName("devices-cards")

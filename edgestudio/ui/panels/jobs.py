@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPoint, QRectF, Qt, QTimer
-from PySide6.QtGui import QColor, QPainter
+from PySide6.QtGui import QColor, QPainter, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
@@ -28,6 +28,7 @@ from edgestudio.ui.widgets.code import copy_to_clipboard
 from edgestudio.ui.widgets.empty import EmptyState
 
 _BAR_PX = 4
+_WIDE_PX = 560
 
 
 class ProgressDelegate(QStyledItemDelegate):
@@ -81,20 +82,46 @@ class JobsPanel(QWidget):
         split = QSplitter()
         split.addWidget(self._build_table())
         split.addWidget(self._build_log())
-        split.setStretchFactor(0, 2)
-        split.setStretchFactor(1, 1)
         split.setSizes([400, 200])
         split.setChildrenCollapsible(False)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(self._build_bar())
+        column.addWidget(split, 1)
         self._stack = QStackedWidget()
         self._stack.addWidget(
             EmptyState(
                 "jobs", "No jobs", "Reading, shrinking and measuring models run here, beside the window."
             )
         )
-        self._stack.addWidget(split)
+        self._stack.addWidget(page)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._stack)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The log beside the table needs room; without it, its button still shows it."""
+        super().resizeEvent(event)
+        self.log_button.setChecked(self.width() >= _WIDE_PX)
+
+    def _build_bar(self) -> QHBoxLayout:
+        self.cancel = Button("Cancel", "jobs-cancel", icon="cancel", run=lambda: self._desk.run("job.cancel"))
+        self.retry = Button("Again", "jobs-retry", icon="retry", run=lambda: self._desk.run("job.retry"))
+        self.log_button = Button("Log", "jobs-log-button", icon="jobs")
+        self.log_button.setCheckable(True)
+        self.log_button.toggled.connect(self.log.setVisible)
+        self.log.hide()
+        bar = QHBoxLayout()
+        bar.setContentsMargins(8, 8, 8, 8)
+        bar.setSpacing(8)
+        bar.addWidget(self.cancel)
+        bar.addWidget(self.retry)
+        bar.addStretch(1)
+        bar.addWidget(self.log_button)
+        bar.addWidget(IconButton("copy", "Copy the log", "jobs-copy", self._copy_log))
+        return bar
 
     def _build_table(self) -> QTableView:
         self.table = QTableView()
@@ -127,24 +154,7 @@ class JobsPanel(QWidget):
         self.log.setProperty("kind", "code")
         self.log.setFont(theme.mono_font())
         self.log.setPlaceholderText("The selected job has written no log yet")
-        self.cancel = Button("Cancel", "jobs-cancel", icon="cancel", run=lambda: self._desk.run("job.cancel"))
-        self.retry = IconButton(
-            "retry", "Start this job again", "jobs-retry", lambda: self._desk.run("job.retry")
-        )
-        copy = IconButton("copy", "Copy the log", "jobs-copy", self._copy_log)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(8)
-        buttons.addWidget(self.cancel)
-        buttons.addStretch(1)
-        buttons.addWidget(self.retry)
-        buttons.addWidget(copy)
-        side = QWidget()
-        side.setMinimumWidth(160)
-        column = QVBoxLayout(side)
-        column.setContentsMargins(4, 8, 8, 8)
-        column.addLayout(buttons)
-        column.addWidget(self.log, 1)
-        return side
+        return self.log
 
     def _copy_log(self) -> None:
         copy_to_clipboard(self.log.toPlainText())
