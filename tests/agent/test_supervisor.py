@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edgestudio.agent.supervisor import Supervisor
 from edgestudio.wire.errors import DeviceError, InstallError
 from edgestudio.wire.release import HealthLimits, Requirements
 from tests.agent import releases
@@ -22,8 +25,8 @@ async def _whole_life(tmp_path: Path) -> None:
     board = releases.supervisor(tmp_path / "board")
     await board.start()
     try:
-        seen: list[dict[str, object]] = []
-        listening = asyncio.ensure_future(_collect(board, seen))
+        seen: list[dict[str, Any]] = []
+        listening = asyncio.ensure_future(_collect(board, seen.append))
         done = await releases.push(board, first)
         assert done["state"] == "COMMITTED", done
         states = [step["state"] for step in done["history"]]
@@ -68,9 +71,9 @@ async def _whole_life(tmp_path: Path) -> None:
         await board.stop()
 
 
-async def _collect(board: object, seen: list[dict[str, object]]) -> None:
-    async for record in board.subscribe():  # type: ignore[attr-defined]
-        seen.append(record)
+async def _collect(board: Supervisor, note: Callable[[dict[str, Any]], None]) -> None:
+    async for record in board.subscribe():
+        note(record)
 
 
 def test_a_wrong_golden_answer_never_serves(tmp_path: Path) -> None:
