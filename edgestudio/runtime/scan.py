@@ -155,7 +155,11 @@ def _scanner(format_name: str) -> Callable[[bytes | mmap.mmap, Findings], None] 
         from edgestudio.runtime.scan_tflite import scan_tflite
 
         return scan_tflite
-    return None
+    if format_name == "openvino":
+        from edgestudio.runtime.scan_openvino import scan_openvino
+
+        return scan_openvino
+    return None  # a TensorRT engine is opaque: boards take only those that they built themselves
 
 
 @contextmanager

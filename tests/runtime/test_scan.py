@@ -427,3 +427,24 @@ def test_thousands_of_damaged_tflite_files_end_in_a_verdict(collected: Path, tmp
     assert 0 < fuzzed(data, tmp_path, 5000, seed=8) < 5000
     data = (collected / "bad/tflite/dynamic_shapes.tflite").read_bytes()
     assert 0 < fuzzed(data, tmp_path, 1000, seed=9) < 1000
+
+
+def test_openvino_files(tmp_path: Path) -> None:
+    layers = '<layer id="0" name="x" type="Parameter"/><layer id="1" name="y" type="ReLU"/>'
+    constant = '<layer id="2" name="c" type="Const"><data element_type="f32" shape="4" offset="0" size="16"/></layer>'
+    path = tmp_path / "net.xml"
+
+    def write(body: str, head: str = "") -> Path:
+        path.write_text(
+            f'<?xml version="1.0"?>{head}<net name="n" version="11"><layers>{body}</layers></net>'
+        )
+        return path
+
+    assert scan_model(write(layers)).nodes == 1
+    refused(write(layers + constant), "external-data-missing")
+    (tmp_path / "net.bin").write_bytes(bytes(15))
+    refused(path, "external-data")
+    (tmp_path / "net.bin").write_bytes(bytes(16))
+    assert scan_model(path).external_files == ("net.bin",)
+    refused(write(layers, '<!DOCTYPE a SYSTEM "file:///etc/passwd">'), "malformed")
+    refused(write(""), "empty-model")
