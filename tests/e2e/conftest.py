@@ -29,6 +29,7 @@ def board(tmp_path: Path) -> Iterator[Callable[..., Board]]:
 
     yield make
     for each in made:
+        print("\n".join([f"--- screen of {each.name}:", *each.everything]))  # noqa: T201  shown when a test fails
         each.stop()
 
 

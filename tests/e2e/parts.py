@@ -85,6 +85,7 @@ class Board:
     def __init__(self, data: Path, name: str, *, port: int = 0, **environment: str) -> None:
         self.data, self.name, self.port = data, name, port
         self.screen: list[str] = []
+        self.everything: list[str] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.process: subprocess.Popen[str] | None = None
         self.start(**environment)
@@ -104,6 +105,7 @@ class Board:
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
+            self.everything.append(line.rstrip())
             self._lines.put(line.rstrip())
         self._lines.put(None)
 

@@ -28,7 +28,7 @@ def test_int8_keeps_the_digits_and_cuts_the_size(desk, variant):
 
 def test_pair_push_watch_roll_back(desk, board, variant):
     pi = board()
-    seen = desk.run("devices", "--wait", "10")
+    seen = desk.run("devices", "--wait", "4")
     (device,) = [entry for entry in seen.json["devices"] if entry["name"] == pi.name]
     assert (device["paired"], device["online"]) == (False, None)
     assert device["simulated"] is True
