@@ -80,8 +80,9 @@ def measure(
         outcome.after["accuracy"] = second.accuracy() if second else None
         progress.phase("latency", at(_AFTER))
         _latency(
-            a, b, outcome, lambda share: progress.phase("latency", at(_AFTER + (_LATENCY - _AFTER) * share))
-        )
+            a, b, (source, artifact), threads, outcome,
+            lambda share: progress.phase("latency", at(_AFTER + (_LATENCY - _AFTER) * share)),
+        )  # fmt: skip
         if not is_comparable(a.session, b.session):
             outcome.notes.append("inputs or outputs changed, so the answers cannot be compared")
         progress.phase("write what goes with it", at(_LATENCY))
@@ -92,7 +93,14 @@ def measure(
     return outcome
 
 
-def _latency(a: Trial, b: Trial, outcome: Outcome, tick: Callable[[float], None]) -> None:
+def _latency(
+    a: Trial,
+    b: Trial,
+    paths: tuple[Path, Path],
+    threads: int,
+    outcome: Outcome,
+    tick: Callable[[float], None],
+) -> None:
     outcome.before["latency_ms"] = outcome.after["latency_ms"] = None
     if not len(a.samples) or not len(b.samples):
         reason = getattr(a.samples, "reason", "") or getattr(b.samples, "reason", "")
@@ -100,7 +108,7 @@ def _latency(a: Trial, b: Trial, outcome: Outcome, tick: Callable[[float], None]
             f"The model does not run on made-up inputs, so nothing was measured: {reason}"
         )
         return
-    compared = latency.compare(a.session, b.session, (a.first, b.first), tick=tick)
+    compared = latency.compare(*paths, (a.first, b.first), threads=threads, tick=tick)
     outcome.before["latency_ms"], outcome.after["latency_ms"] = compared.first_ms, compared.second_ms
     outcome.verdicts["latency"] = compared.sentence
     if not compared.is_inside_noise and compared.speedup < 1:

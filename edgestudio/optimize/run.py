@@ -24,10 +24,10 @@ from edgestudio.optimize.step import StepContext, StepReport
 from edgestudio.optimize.trial import error_between, opened
 from edgestudio.runtime import environment
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Pipeline
+from edgestudio.runtime.pipeline import Pipeline, Runner, parse_pipeline
 from edgestudio.runtime.recognise import recognise
 from edgestudio.runtime.scan import scan_model
-from edgestudio.wire.errors import ModelError, RefusedError
+from edgestudio.wire.errors import InputError, ModelError, RefusedError
 from edgestudio.wire.progress import Progress
 
 # A clean-up must not change answers: below this the graph is taken as it was.
@@ -35,6 +35,8 @@ _CLEAN_SQNR_DB = 60.0
 _ODD_COSINE = 0.9
 # Above this share of the old size a recipe has not done what it was chosen for.
 _HARDLY = 0.95
+# Fields of a pipeline that name an input or output of the model.
+_TENSOR_FIELDS = frozenset({"input", "output", "from_output", "boxes", "scores"})
 # Share of the whole job by phase: steps, then measuring.
 _READ, _STEPS = 0.05, 0.5
 
@@ -109,7 +111,8 @@ def optimize_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
         outcome = measure(reference, artifact, work.pipeline, data, out_dir, progress, (_STEPS, 1.0), threads)
     warnings = [warning for step in steps for warning in step["report"]["warnings"]] + outcome.warnings
     size = source.stat().st_size
-    warnings += _size_warnings(size, outcome.after["size_bytes"])
+    if any(step.spec.is_lossy for step in plan):
+        warnings += _size_warnings(size, outcome.after["size_bytes"])
     outcome.before["size_bytes"] = size
     outcome.verdicts["size"] = f"{outcome.after['size_bytes'] / size:.0%} of the size before"
     return {
@@ -184,7 +187,7 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
     work.current = target
     if spec.is_edit:
         work.reference = target
-        work.pipeline = _fitting(target, work.pipeline)
+        work.pipeline = _fitting(target, work.pipeline, getattr(step.options, "names", {}))
     progress.log(f"{spec.title}: {report.sentence}")
     return {
         "pass": spec.id,
@@ -246,23 +249,41 @@ def _without_simplifying(step: Planned) -> Planned:
 def _pipeline(source: Path, given: Path | None, data: Path | None) -> tuple[Pipeline, list[str]]:
     session = open_session(source, is_scanned=True)
     try:
-        return pipeline_for(session, given, data)
+        pipeline, notes = pipeline_for(session, given, data)
+        Runner(session, pipeline)  # a pipeline of another model is refused before anything is made
+        return pipeline, notes
     finally:
         session.close()
 
 
-def _fitting(target: Path, pipeline: Pipeline | None) -> Pipeline | None:
-    """The pipeline where it still names the edited model's inputs and outputs; else none, which means a new default."""
+def _fitting(target: Path, pipeline: Pipeline | None, names: Mapping[str, str]) -> Pipeline | None:
+    """The pipeline for the edited model, with `names` renamed; None, which means a new default, when it is
+    of inputs or outputs that are gone."""
     if pipeline is None:
         return None
+    fitting = parse_pipeline(_renamed(pipeline.model_dump(mode="json", exclude_none=True), names))
     session = open_session(target)
     try:
-        names = {spec.name for spec in session.inputs} | {spec.name for spec in session.outputs}
+        Runner(session, fitting)
+    except InputError:
+        return None
     finally:
         session.close()
-    wanted = {document.input for document in pipeline.preprocess if document.input}
-    output = getattr(pipeline.postprocess, "output", None)
-    return pipeline if wanted | ({output} if output else set()) <= names else None
+    return fitting
+
+
+def _renamed(document: Any, names: Mapping[str, str]) -> Any:
+    """The document with new names wherever a field refers to a tensor."""
+    if isinstance(document, list):
+        return [_renamed(each, names) for each in document]
+    if not isinstance(document, dict):
+        return document
+    return {
+        key: names.get(value, value)
+        if key in _TENSOR_FIELDS and isinstance(value, str)
+        else _renamed(value, names)
+        for key, value in document.items()
+    }
 
 
 def _tools(spec: PassSpec, model_format: str) -> dict[str, str]:

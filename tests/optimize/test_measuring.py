@@ -60,16 +60,15 @@ def test_no_error_has_no_ratio() -> None:
 
 def test_a_model_beside_itself_is_inside_the_noise() -> None:
     path = resource("sample", "digits.onnx")
-    a, b = open_session(path), open_session(path)
-    feeds = random_feeds(a.inputs)
+    session = open_session(path)
+    feeds = random_feeds(session.inputs)
+    session.close()
     ticks: list[float] = []
-    compared = latency.compare(a, b, (feeds, feeds), budget_s=0.5, tick=ticks.append)
+    compared = latency.compare(path, path, (feeds, feeds), budget_s=0.5, tick=ticks.append)
     assert ticks[-1] == 1.0
     assert 0.3 < compared.speedup < 3
-    assert compared.first_ms["n"] == compared.second_ms["n"] >= 30
-    assert compared.first_ms["p50"] <= compared.first_ms["p90"] <= compared.first_ms["p99"]
-    a.close()
-    b.close()
+    assert compared.first_ms["n"] == compared.second_ms["n"] >= 48
+    assert compared.first_ms["p50"] <= compared.first_ms["p90"]
 
 
 @pytest.mark.parametrize(

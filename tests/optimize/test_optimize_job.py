@@ -164,6 +164,76 @@ def test_an_excluded_node_stays_in_float_and_an_unknown_one_is_named(tmp_path: P
         _digits(chosen.as_dict(), tmp_path)
 
 
+def test_edits_and_passes_in_one_recipe(tmp_path: Path) -> None:
+    steps = [
+        {"pass": "rename", "options": {"names": {"image": "picture", "logits": "scores"}}},
+        {"pass": "set-dimensions", "options": {"dimensions": {"batch": 1}}},
+        {"pass": "prune-magnitude", "options": {"sparsity": 0.2}},
+        {"pass": "int8-static"},
+    ]
+    result = _digits({"name": "mine", "steps": steps}, tmp_path)
+    passes = [step["pass"] for step in result["steps"]]
+    assert passes == ["rename", "set-dimensions", "canonicalise", "prune-magnitude", "int8-static"]
+    assert result["after"]["accuracy"]["top1"] >= 0.98
+    pipeline = load_pipeline(Path(result["pipeline"]))
+    assert pipeline.labels == list("0123456789")
+    session = open_session(Path(result["artifact"]))
+    assert [(spec.name, spec.shape) for spec in session.inputs] == [("picture", (1, 1, 8, 8))]
+    session.close()
+
+
+def test_an_edit_alone_is_no_failure_to_shrink(tmp_path: Path) -> None:
+    steps = [{"pass": "rename", "options": {"names": {"logits": "scores"}}}]
+    result = _digits({"name": "renamed", "steps": steps}, tmp_path)
+    assert not any("smaller" in warning for warning in result["warnings"])
+    assert result["after"]["error"]["max_abs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"path": "/nowhere/model.onnx"}, "no file"),
+        ({"recipe": "int8-statik"}, "int8-statik"),
+        ({"data": "/nowhere/data.npz"}, "no data"),
+        ({"pipeline": "/nowhere/p.yaml"}, "no pipeline"),
+        ({"pipeline": "other.yaml"}, "input 'pixels'"),
+        ({"data": "labels.npz"}, "class 77"),
+        ({"data": "text.npz"}, "damaged"),
+        ({"data": "shape.npz"}, "shape 3"),
+    ],
+)
+def test_bad_input_ends_in_a_sentence_and_leaves_nothing(
+    change: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.yaml").write_text("preprocess: [{kind: image, input: pixels}]")
+    Path("text.npz").write_text("hello")
+    np.savez("labels.npz", x=np.zeros((5, 8, 8), np.uint8), y=np.full(5, 77))
+    np.savez("shape.npz", x=np.zeros((5, 3)))
+    out = tmp_path / "out"
+    out.mkdir()
+    given = {"recipe": "int8-static", **change}
+    with pytest.raises(EdgeStudioError) as caught:
+        _digits(given.pop("recipe"), out, **given)
+    assert words in caught.value.message
+    assert list(out.iterdir()) == []
+
+
+def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "model.onnx"
+    source.write_bytes(resource("sample", "digits.onnx").read_bytes())
+
+    class Meddler(Silent):
+        def log(self, line: str) -> None:
+            source.write_bytes(source.read_bytes() + b"\x00")
+
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(EdgeStudioError):
+        optimize_job({"path": str(source), "recipe": "fp16"}, out, Meddler())
+    assert list(out.iterdir()) == []
+
+
 @pytest.mark.models
 def test_int8_of_the_old_mnist_keeps_its_digits_and_shrinks(models_root: Path, tmp_path: Path) -> None:
     source = models_root / "mnist" / "mnist_cntk_opset8.onnx"
