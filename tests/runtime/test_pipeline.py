@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgestudio.runtime.backend import Affine, TensorSpec, open_session
+from edgestudio.runtime.documents import parse_yaml
 from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline, parse_pipeline
 from edgestudio.runtime.sources import open_source
 from edgestudio.wire.errors import InputError, RecipeError
@@ -301,3 +303,11 @@ def test_rows_of_pictures_for_recurrent_models() -> None:
     assert document.kind == "image"
     assert document.layout == "nhw"
     assert Pipeline.default_for([spec], outputs).preprocess[0].kind == "tensor"
+
+
+def test_every_example_of_the_documentation_is_valid() -> None:
+    page = Path(__file__).parents[2] / "docs" / "pipeline.md"
+    examples = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) >= 5
+    for example in examples:
+        parse_pipeline(parse_yaml(example, "example"))
