@@ -113,6 +113,9 @@ def _file(path: Path) -> str:
     ):  # fmt: skip
         if start[offset : offset + len(magic)] == magic:
             return name
+    described = 4 + int.from_bytes(start[:4], "little")
+    if start[3:5] == b"\x00{" and head(path, described + 4)[described:] in (b"ptrt", b"ftrt"):
+        return "tensorrt"
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _zip(path)
     size = path.stat().st_size

@@ -1,0 +1,106 @@
+"""Reads a TorchScript archive: its code as text, its weights from the pickle's operations; nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import zipfile
+from typing import Any
+
+from edgestudio.model.content import opened
+from edgestudio.model.detect import Recognised
+from edgestudio.model.formats.archive import opened_zip, read_entry
+from edgestudio.model.formats.pickle_text import Made, Reading
+from edgestudio.model.formats.torch_code import CodeReader, Methods
+from edgestudio.model.formats.torch_values import check_names, tensor_of, tensors_below
+from edgestudio.model.graph import Model
+from edgestudio.wire.errors import ModelError
+
+_MAX_CODE_BYTES = 32 << 20
+_MAX_CODE_FILES = 20_000
+
+
+def read(found: Recognised) -> Model:
+    """The model in `found.file`; raises ModelError when it would run code or is damaged."""
+    name = found.path.name
+    with opened(found.file) as buffer:
+        size = len(buffer)
+    with opened_zip(found.file) as archive:
+        names = archive.namelist()
+        root = next((item[: -len("data.pkl")] for item in names if item.endswith("data.pkl")), None)
+        if root is None:
+            raise ModelError(f"{name} is a TorchScript archive without its data.pkl.", hint="Fetch it again.")
+        reading = Reading(read_entry(archive, f"{root}data.pkl"))
+        warnings = [*found.warnings, *check_names(name, reading)]
+        constants = _constants(archive, f"{root}constants.pkl", name)
+        version = (
+            read_entry(archive, f"{root}version").decode("ascii", "replace").strip()
+            if f"{root}version" in names
+            else ""
+        )
+        methods = _code(archive, f"{root}code/", names)
+        metadata = _extra(archive, root, names)
+    module = reading.value
+    if not isinstance(module, Made) or not module.name.startswith("__torch__"):
+        raise ModelError(
+            f"{name} is a TorchScript archive that holds no module.",
+            hint="Save it again with torch.jit.save, or open the file it was made from.",
+            code="no-graph",
+        )
+    reader = CodeReader(methods, constants)
+    reader.read(module)
+    used = reader.used_weights
+    weights = [tensor for tensor in tensors_below(module) if tensor.name not in used]
+    return Model(
+        format="torchscript",
+        format_version=f"version {version}" if version else None,
+        producer="PyTorch",
+        opsets={},
+        graphs=tuple(reader.graphs),
+        size_bytes=size,
+        metadata={"class": module.name.removeprefix("__torch__."), **metadata},
+        warnings=tuple(dict.fromkeys((*warnings, *reader.warnings))),
+        weights=tuple(weights),
+    )
+
+
+def _constants(archive: zipfile.ZipFile, entry: str, name: str) -> list[Any]:
+    if entry not in archive.namelist():
+        return []
+    reading = Reading(read_entry(archive, entry))
+    check_names(name, reading)
+    value = reading.value
+    items = list(value) if isinstance(value, (list, tuple)) else []
+    return [tensor_of(f"CONSTANTS.c{at}", item) or item for at, item in enumerate(items)]
+
+
+def _code(archive: zipfile.ZipFile, prefix: str, names: list[str]) -> Methods:
+    """Every class and function of the archive's code, parsed as text."""
+    methods = Methods()
+    total = 0
+    sources = [item for item in names if item.startswith(prefix) and item.endswith(".py")]
+    if len(sources) > _MAX_CODE_FILES:
+        raise ModelError("The archive holds more code than any model has.", hint="Do not use this file.")
+    for item in sources:
+        text = read_entry(archive, item)
+        total += len(text)
+        if total > _MAX_CODE_BYTES:
+            raise ModelError("The archive holds more code than any model has.", hint="Do not use this file.")
+        module = item[len(prefix) : -3].replace("/", ".")
+        try:
+            methods.add(module, ast.parse(text.decode("utf-8", "replace")))
+        except SyntaxError as error:
+            raise ValueError(
+                f"the code in {item} cannot be read ({error.msg}, line {error.lineno})"
+            ) from error
+    return methods
+
+
+def _extra(archive: zipfile.ZipFile, root: str, names: list[str]) -> dict[str, str]:
+    """Short texts that were saved beside the model."""
+    found = {}
+    for item in names:
+        if item.startswith(f"{root}extra/") and archive.getinfo(item).file_size <= 4096:
+            text = read_entry(archive, item)
+            if text.isascii():
+                found[item[len(root) + len("extra/") :]] = text.decode("ascii").strip()
+    return found
