@@ -89,7 +89,7 @@ def read(found: Recognised) -> Model:
         size = len(buffer)
         tree = _Tree()
         try:
-            tree.parser.Parse(bytes(buffer), True)  # noqa: FBT003  expat's parameter has no name
+            tree.parser.Parse(bytes(buffer), True)
         except expat.ExpatError as error:
             raise ModelError(
                 f"{found.path.name} is an OpenVINO model that is cut short or damaged: {error}.",

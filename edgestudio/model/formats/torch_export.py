@@ -161,7 +161,7 @@ def _names(argument: dict[str, Any]) -> list[str]:
 def _literal(argument: dict[str, Any]) -> Any:
     key, value = next(iter(argument.items()), ("as_none", None))
     if key == "as_scalar_type":
-        return _DTYPES.get(value, value)
+        return _DTYPES.get(value, value) if isinstance(value, int) else value
     if key == "as_none":
         return None
     if isinstance(value, list):
