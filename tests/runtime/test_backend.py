@@ -169,3 +169,14 @@ def test_two_formats_of_one_model_agree(collected: Path) -> None:
             key=lambda value: (value.shape != a.shape, abs(value - a).max() if value.shape == a.shape else 9),
         )
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_openvino_agrees_where_it_is_installed(sample: Path) -> None:
+    pytest.importorskip("openvino", reason="openvino is an extra, and not installed here")
+    feeds = {"image": np.random.default_rng(2).random((2, 1, 8, 8), np.float32)}
+    other = open_session(sample / "digits.onnx", backend="openvino")
+    expected = open_session(sample / "digits.onnx").run(feeds)["logits"]
+    np.testing.assert_allclose(other.run(feeds)["logits"], expected, atol=1e-3)
+    assert other.placement()["alarm"] is None
+    assert other.profile(feeds, 2)
+    other.close()
