@@ -92,7 +92,7 @@ class Demonstration:
         hand.click("welcome-simulated")
         row = hand.wait("the board's card", lambda: self._board_row(), timeout=60)
         self.board = row.name
-        hand.wait("the card on the screen", lambda: hand.find(f"board-card-{row.name}"))
+        hand.wait("the card on the screen", lambda: hand.find(f"board-card-{row.name}", within=self._is_ours))
         hand.wait("the code on the board's screen", lambda: self._code(), timeout=30)
         assert row.is_simulated, "the board does not say that it is simulated"
         self._photograph("board-found")
@@ -123,6 +123,7 @@ class Demonstration:
         hand.type("op:Conv k>1")
         hand.key("Return")
         count = hand.wait("the count of hits", lambda: hand.find("graph-search-count").text())
+        hand.key("ctrl+Return")
         shown = hand.wait("the properties", lambda: _plain(hand.find("graph-properties-text")))
         assert "Conv" in shown, f"the properties do not speak of the node found: {shown[:200]}"
         self._settle()
@@ -150,7 +151,7 @@ class Demonstration:
     def board_is_paired(self) -> str:
         """A wrong code is refused with a sentence; the right one pairs."""
         hand = self.hand
-        hand.click(f"board-pair-{self.board}")
+        hand.click(f"board-pair-{self.board}", within=self._is_ours)
         hand.wait("the pairing dialog", lambda: hand.find("pairing-code").hasFocus())
         code = self._code()
         hand.type(code)
@@ -193,7 +194,7 @@ class Demonstration:
         hand = self.hand
         row = self._run_recipe("FP16", "fp16")
         hand.click_row("library-tree", row.name)
-        hand.click(f"board-push-{self.board}")
+        hand.click(f"board-push-{self.board}", within=self._is_ours)
         ended = hand.wait(
             "the deployment to end", lambda: self._deployment(row.sha256, ended=True), timeout=150
         )
@@ -250,12 +251,10 @@ class Demonstration:
         return hand.wait(f"the variant of {title}", variant, timeout=150)
 
     def _board_row(self, *, online: bool = False) -> Any:
+        """The board started from here; other people's may be on this network too."""
         for row in self.app.stores.boards.rows():
-            if (
-                row.is_simulated
-                and row.address
-                and (not online or (row.is_paired and row.presence == "online"))
-            ):
+            is_found = row.screen and row.is_simulated and row.address
+            if is_found and (not online or (row.is_paired and row.presence == "online")):
                 return row
         return None
 
@@ -282,8 +281,11 @@ class Demonstration:
         row = self._board_row()
         return row.active[0].sha256 if row is not None and row.active else ""
 
+    def _is_ours(self, widget: Any) -> bool:
+        return getattr(getattr(widget, "row", None), "id", "") == self._board_row().id
+
     def _card_middle(self) -> Any:
-        card = self.hand.find(f"board-card-{self.board}")
+        card = self.hand.find(f"board-card-{self.board}", within=self._is_ours)
         return card.mapToGlobal(card.rect().center())
 
     def _windows(self, count: int) -> str:
@@ -298,10 +300,8 @@ class Demonstration:
         }
         assert snapshot.is_simulated, "the records do not say that the sensors are simulated"
         assert snapshot.baseline is not None, "no baseline came with the model"
-        return (
-            f"{snapshot.inferences} inferences in {len(snapshot.time)} windows, p50 {total[50]:.2f} ms, p99 {total[99]:.2f} ms, "
-            f"temperatures {heat}"
-        )
+        measured = f"{snapshot.inferences} inferences in {len(snapshot.time)} windows"
+        return f"{measured}, p50 {total[50]:.2f} ms, p99 {total[99]:.2f} ms, temperatures {heat}"
 
     def _settle(self) -> None:
         time.sleep(0.8)

@@ -67,10 +67,14 @@ class Hand:
                 raise StepFailedError(f"waited {timeout:.0f} s in vain: {what}{problem}")
             time.sleep(0.05)
 
-    def find(self, name: str) -> QWidget:
-        """The visible widget of that object name; call it on the window's thread."""
+    def find(self, name: str, *, within: Callable[[QWidget], bool] | None = None) -> QWidget:
+        """The visible widget of that object name, one of whose parents is `within`; on the window's thread."""
         for widget in QApplication.allWidgets():
-            if widget.objectName() == name and widget.isVisible():
+            if (
+                widget.objectName() == name
+                and widget.isVisible()
+                and (within is None or _has(widget, within))
+            ):
                 return widget
         raise LookupError(f"no visible widget is named {name!r}")
 
@@ -78,10 +82,14 @@ class Hand:
         """Where on the screen the middle of the widget of that object name is; call it on the window's thread."""
         return _middle(self.find(name))
 
-    def click(self, name: str, *, timeout: float = 30) -> None:
+    def click(
+        self, name: str, *, within: Callable[[QWidget], bool] | None = None, timeout: float = 30
+    ) -> None:
         """Click into the middle of the enabled widget of that object name."""
-        self.wait(f"{name} to be enabled", lambda: self.find(name).isEnabled(), timeout=timeout)
-        self.press_at(self.look(lambda: _middle(self.find(name))))
+        self.wait(
+            f"{name} to be enabled", lambda: self.find(name, within=within).isEnabled(), timeout=timeout
+        )
+        self.press_at(self.look(lambda: _middle(self.find(name, within=within))))
 
     def click_row(self, view: str, text: str) -> None:
         """Click the row of the item view whose first column contains `text`."""
@@ -130,6 +138,15 @@ class Hand:
 
     def _xdotool(self, *arguments: str) -> None:
         subprocess.run(["xdotool", *arguments], check=True, timeout=30, capture_output=True)
+
+
+def _has(widget: QWidget, wanted: Callable[[QWidget], bool]) -> bool:
+    parent: QWidget | None = widget
+    while parent is not None:
+        if wanted(parent):
+            return True
+        parent = parent.parentWidget()
+    return False
 
 
 def _middle(widget: QWidget) -> QPoint:
