@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from edgestudio.optimize.step import X86_MACHINES
 
 # Share of the model's operators from which a remark about them is worth making.
 _GROUPED_SHARE = 0.1
@@ -14,10 +16,10 @@ def advise(pass_id: str, options: Mapping[str, Any], summary: Mapping[str, Any],
     """Remarks on running `pass_id` on a model with the `summary` of `inspect` for a CPU of type `machine`
     (as `platform.machine()` or a board profile names it); empty when nothing speaks against it."""
     operators = {str(name): int(count) for name, count in (summary.get("operators") or {}).items()}
-    is_x86 = machine.lower() in ("x86_64", "amd64", "x86")
+    is_x86 = machine.lower() in X86_MACHINES
     remarks = []
     if pass_id == "fp16" and is_x86:  # noqa: S105 - the name of a pass
-        remarks.append("x86 CPUs compute in float32: FP16 halves the size and leaves the latency as it is.")
+        remarks.append("x86 CPUs compute in float32: FP16 halves the size and makes nothing faster there.")
     if pass_id == "int8-dynamic":  # noqa: S105
         remarks += _dynamic(operators, bool(options.get("convolutions")))
     if pass_id == "int8-static":  # noqa: S105
@@ -32,6 +34,12 @@ def advise(pass_id: str, options: Mapping[str, Any], summary: Mapping[str, Any],
     if isinstance(size, int) and size < _SMALL_MODEL_BYTES and pass_id.startswith("int8"):
         remarks.append("For a model this small the description of the graph weighs as much as the weights.")
     return remarks
+
+
+def advise_recipe(steps: Iterable[Mapping[str, Any]], summary: Mapping[str, Any], machine: str) -> list[str]:
+    """`advise` over the steps of a recipe document, each remark once."""
+    remarks = [r for step in steps for r in advise(step["pass"], step.get("options") or {}, summary, machine)]
+    return list(dict.fromkeys(remarks))
 
 
 def _dynamic(operators: Mapping[str, int], convolutions: bool) -> list[str]:  # noqa: FBT001 - an option's value

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from edgestudio.wire.progress import Progress, Silent
 
 Feeds = dict[str, NDArray[Any]]
+X86_MACHINES = ("x86_64", "amd64", "i386", "i686", "x86")
+"""What `platform.machine()` and board profiles call such CPUs, in small letters."""
 
 
 class Samples(Protocol):

@@ -32,6 +32,12 @@ KINDS: dict[str, JobKind] = {
     "package": JobKind("edgestudio.optimize.package:package_job", "Package", 16 * GIB, 900, "light"),
     "optimize": JobKind("edgestudio.optimize.run:optimize_job", "Optimise", 32 * GIB, 6 * 3600),
     "evaluate": JobKind("edgestudio.optimize.evaluate:evaluate_job", "Evaluate", 32 * GIB, 6 * 3600),
+    "doctor": JobKind(
+        "edgestudio.optimize.calibration:doctor_job", "Examine the data", 16 * GIB, 900, "light"
+    ),
+    "sensitivity": JobKind(
+        "edgestudio.optimize.sensitivity:sensitivity_job", "Sensitivity of layers", 32 * GIB, 6 * 3600
+    ),
     # Not niced: a benchmark that yields to every other program measures the other programs.
     "bench": JobKind("edgestudio.runtime.bench:bench_job", "Benchmark", 32 * GIB, 24 * 3600, niceness=0),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from edgestudio.assets import resource
 from edgestudio.optimize import latency
-from edgestudio.optimize.advice import advise
+from edgestudio.optimize.advice import advise, advise_recipe
 from edgestudio.optimize.calibration import doctor_job
 from edgestudio.optimize.error import ErrorMeter
 from edgestudio.optimize.evaluate import Evaluation, evaluate_job, wilson
@@ -178,6 +178,12 @@ def test_advice_before_time_is_spent(
 def test_good_choices_get_no_remark() -> None:
     assert advise("int8-static", {}, {"operators": {"Conv": 20}, "size_bytes": 10**7}, "x86_64") == []
     assert advise("fp16", {}, {"operators": {"Conv": 20}}, "aarch64") == []
+
+
+def test_advice_on_a_recipe_says_each_thing_once() -> None:
+    steps = [{"pass": "fp16", "options": {}}, {"pass": "fp16"}, {"pass": "prune-magnitude"}]
+    remarks = advise_recipe(steps, {"operators": {"Conv": 3}}, "x86_64")
+    assert len(remarks) == len(set(remarks)) == 2
 
 
 def test_sensitivity_ranks_every_layer(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgestudio.optimize.passes import canonical, onnx_file
-from edgestudio.optimize.step import StepContext, StepReport
+from edgestudio.optimize.step import X86_MACHINES, StepContext, StepReport
 from edgestudio.wire.errors import RefusedError
 
 FLOAT16_MAX = 65504.0
@@ -50,6 +51,10 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
             reason = onnx_file.first_line(error)
         if reason and options.arithmetic == "half":
             raise RefusedError(f"The model does not run in half precision: {reason}", code="fp16")
+    if options.arithmetic != "float" and not reason and platform.machine().lower() in X86_MACHINES:
+        notes.append(
+            "x86 CPUs compute in float32 and convert on the way; `arithmetic: float` avoids that there"
+        )
     if options.arithmetic == "float" or reason:
         if reason:
             notes.append(

@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgestudio.optimize.passes import onnx_file
 from edgestudio.optimize.passes.int8_dynamic import excluded_nodes, tidy
-from edgestudio.optimize.step import Feeds, Samples, StepContext, StepReport
+from edgestudio.optimize.step import X86_MACHINES, Feeds, Samples, StepContext, StepReport
 from edgestudio.wire.errors import RecipeError, RefusedError
 
 # Calibrators keep every intermediate tensor of a chunk; ranges merge from chunk to chunk.
 CHUNK_SAMPLES = 8
 _STATIC_OPSET = 10
 _LIBRARY_ERRORS = (ValueError, RuntimeError, AssertionError, KeyError, TypeError, IndexError, AttributeError)
-_X86 = ("x86_64", "amd64", "i386", "i686")
 
 
 class Options(BaseModel):
@@ -92,7 +91,7 @@ def activation_sign(options: Options) -> Literal["unsigned", "signed"]:
     if options.activations != "auto":
         return options.activations
     if options.target == "this-computer":
-        return "unsigned" if platform.machine().lower() in _X86 else "signed"
+        return "unsigned" if platform.machine().lower() in X86_MACHINES else "signed"
     return "unsigned" if options.target == "x86" else "signed"
 
 
