@@ -19,6 +19,7 @@ from edgestudio.agent.install.intake import Intake
 from edgestudio.agent.install.ledger import Ledger
 from edgestudio.agent.install.machine import InstallMachine
 from edgestudio.agent.install.steps import InstallSteps
+from edgestudio.agent.killpoints import reach
 from edgestudio.agent.observe.recorder import Origin, Recorder
 from edgestudio.agent.observe.reporter import Reporter
 from edgestudio.agent.observe.sensors.bank import RealBank, SensorBank
@@ -67,6 +68,9 @@ class ReleaseTrust(Protocol):
     def forget(self, peer: str) -> None:
         """Trust nothing from `peer` any more."""
 
+    def provision(self, root: bytes, peer: str) -> None:
+        """Trust `root` as the first root of `peer`, from a file that came with the board."""
+
     def metadata_age_s(self, now: float) -> float | None:
         """Seconds since the newest signed metadata was made, None when there is none."""
 
@@ -109,6 +113,7 @@ class Supervisor:
         steps = InstallSteps(self.store, self.models, self.reporter.temperature_c)
         self.machine = InstallMachine(self.store, self.ledger, self.intake, steps)
         self._settled: asyncio.TimerHandle | None = None
+        self._waking: asyncio.Task[None] | None = None
         self._started = time.monotonic()
 
     async def start(self) -> None:
@@ -121,6 +126,7 @@ class Supervisor:
             )  # fmt: skip
         self._count_start()
         self.emit_event("agent.started", text=f"The agent {__version__} started.", version=__version__)
+        reach("started")
         self.reporter.start()
         await self.models.start()
         await self.machine.recover()
@@ -303,7 +309,13 @@ class Supervisor:
         return self._set_paused(model, is_paused=True)
 
     def resume(self, model: str) -> dict[str, Any]:
-        """Infer again on the release's own source."""
+        """Infer again on the release's own source; a person's word that also ends safe mode."""
+        if self.store.state.safe_mode:
+            self.store.state.safe_mode = ""
+            self.store.save()
+            self._waking = asyncio.get_running_loop().create_task(self.models.start())
+            self.emit_event("agent.resumed", text="A person ended safe mode.")
+            return {"model": model, "paused": False}
         return self._set_paused(model, is_paused=False)
 
     def open_pairing(self) -> str:

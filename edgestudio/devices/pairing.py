@@ -64,8 +64,8 @@ async def pair(identity: Identity, studio_name: str, host: str, port: int, code:
     Raises InputError for a mistyped code (no try is spent), TrustError when the code or the certificate does
     not hold, DeviceError when the board cannot be reached.
     """
-    parsed = PairingCode.parse(code)
     greeting = await greet(host, port)
+    parsed = PairingCode.parse(code)
     studio, board = identity.fingerprint, greeting.fingerprint
     # Every connection from here on must show the certificate whose fingerprint goes into the exchange.
     async with Link(host, port, tls.client_context(None, greeting.certificate_pem)) as link:

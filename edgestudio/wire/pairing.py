@@ -53,7 +53,9 @@ class PairingCode:
                 near = difflib.get_close_matches(word, WORDS, 1)
                 meant = f" Did you mean {near[0].upper()}?" if near else ""
                 raise InputError(
-                    f"{word[:20].upper()} is not a word of a pairing code.{meant}", code="bad-code"
+                    f"{word[:20].upper()} is not a word of a pairing code.{meant}",
+                    hint="Compare it with the board's screen, word by word.",
+                    code="bad-code",
                 )
         number = int(parts[0][:4])
         code = _with_check(number, parts[1], parts[2])

@@ -17,6 +17,7 @@ from edgestudio.agent.net.routes import BoardRoutes
 from edgestudio.agent.net.stream import Streams
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.agent.trust.peers import Peer
+from edgestudio.agent.trust.provision import provision
 from edgestudio.wire import api, tls
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 from edgestudio.wire.identity import short_id
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 15.0
 SHUTDOWN_S = 3.0
+REFRESH_S = 5.0
 READ_BUFFER_BYTES = 512 * 1024
 
 
@@ -41,6 +43,7 @@ class AgentServer:
         self._runner = self._make_runner()
         self._listener: Listener | None = None
         self._announcement = Announcement(supervisor) if announce else None
+        self._refresher: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -49,6 +52,7 @@ class AgentServer:
 
     async def start(self) -> None:
         """Listen, then announce; raises DeviceError (`port-in-use`, …). Failing to announce is only logged."""
+        provision(self._supervisor.settings.data_dir, self._supervisor.peers, self._supervisor.trust)
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
@@ -60,9 +64,13 @@ class AgentServer:
             raise
         if self._announcement is not None:
             await self._announcement.start(self.port)
+            self._refresher = asyncio.ensure_future(self._keep_announcement_true())
 
     async def stop(self) -> None:
         """Withdraw the announcement, stop listening, end open requests within three seconds."""
+        if self._refresher is not None:
+            self._refresher.cancel()
+            await asyncio.gather(self._refresher, return_exceptions=True)
         if self._announcement is not None:
             await self._announcement.stop()
         if self._listener is not None:
@@ -74,6 +82,12 @@ class AgentServer:
         """Announce what has changed: pairing opened or closed, another model active."""
         if self._announcement is not None:
             await self._announcement.update()
+
+    async def _keep_announcement_true(self) -> None:
+        # The pairing window closes by itself; nobody calls then.
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            await self.refresh_announcement()
 
     def _make_runner(self) -> web.AppRunner:
         application = web.Application(middlewares=[_explain], client_max_size=api.MAX_OFFER_BYTES)
