@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from edgestudio import __version__
 from edgestudio.__main__ import main
+from edgestudio.assets import resource
 from edgestudio.cli.verbs import VERBS
 
+SAMPLE = resource("sample", "digits.onnx")
 ML = {
     "onnx", "onnxruntime", "tensorflow", "torch", "coremltools", "ai_edge_litert", "ai_edge_quantizer",
     "openvino", "keras", "onnxslim",
@@ -121,11 +124,18 @@ def test_an_interrupted_verb_ends_with_130_and_leaves_no_worker(tmp_path, number
     model = tmp_path / "fifo.onnx"
     os.mkfifo(model)  # a worker that opens it waits until somebody writes
     verb = subprocess.Popen(
-        [sys.executable, "-m", "edgestudio", "devices", "--wait", "60", "--json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "edgestudio", "evaluate", str(SAMPLE), "--data", str(model), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    time.sleep(3)
+    family: list[psutil.Process] = []
+    deadline = time.monotonic() + 60
+    while not family and time.monotonic() < deadline:
+        family = psutil.Process(verb.pid).children(recursive=True)
+        time.sleep(0.05)
+    assert family, "no worker was started"
     verb.send_signal(number)
     out, err = verb.communicate(timeout=60)
     assert verb.returncode == 130, err
     assert json.loads(out)["error"]["code"] == "interrupted"
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
