@@ -56,6 +56,7 @@ def make_release(
     pipeline: bool = True,
     with_golden: bool = True,
     extra: Mapping[str, Path] | None = None,
+    created: float | None = None,
 ) -> LocalRelease:
     """A release of the sample model, or of `model`, with golden answers, samples and a baseline."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,8 @@ def make_release(
         golden.save(files["golden"])
     entries = {role: ReleaseFile.of(path, path.name.lower()) for role, path in files.items()}
     manifest = ReleaseManifest(
-        model=name, version=version, counter=counter, files=entries, created=time.time(),
+        model=name, version=version, counter=counter, files=entries,
+        created=time.time() if created is None else created,
         requires=requires or Requirements(), limits=limits,
     )  # fmt: skip
     return LocalRelease(manifest, {entries[role].sha256: path for role, path in files.items()})

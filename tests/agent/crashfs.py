@@ -1,0 +1,196 @@
+"""A file system in memory that can lose power: contents are durable after fsync, names after fsync of their folder.
+
+At a crash every prefix of the pending name changes may have reached the disk, in order, and every file that was
+not synced may be as it was at its last fsync, half written, or as it is. (As in ALICE, Pillai et al., OSDI 2014.)
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class PowerCutError(Exception):
+    """The power went at the chosen operation."""
+
+
+class CrashFS:
+    """Implements `FileOps`. `stop_at` cuts the power before that operation; `skip` leaves out fsyncs by number."""
+
+    def __init__(self, files: dict[Path, bytes] | None = None, folders: set[Path] | None = None) -> None:
+        self.inodes: dict[int, bytearray] = {}
+        self.synced: dict[int, bytes] = {}
+        self.names: dict[Path, int] = {}
+        self.folders: set[Path] = {Path("/"), *(folders or ())}
+        self.durable: dict[Path, int] = {}
+        self.pending: list[tuple[str, Path, Path | None]] = []
+        self.count = 0
+        self.stop_at: int | None = None
+        self.sync_number = 0
+        self.skip: set[int] = set()
+        self._next = 0
+        for path, data in (files or {}).items():
+            self.names[path] = self._inode(data)
+            self.synced[self.names[path]] = data
+        self.durable = dict(self.names)
+
+    # -- FileOps
+
+    def mkdir(self, path: Path) -> None:
+        self._tick()
+        self.folders.add(path)  # an empty folder that appears or not makes no difference to any reader here
+
+    def write_new(self, path: Path, data: bytes) -> None:
+        self._create(path)
+        self._tick()
+        self.inodes[self.names[path]] += data
+
+    def append(self, path: Path, data: bytes) -> None:
+        self._tick()
+        self.inodes[self.names[path]] += data
+
+    def pwrite(self, path: Path, offset: int, data: bytes) -> None:
+        self._tick()
+        self.inodes[self.names[path]][offset : offset + len(data)] = data
+
+    def preallocate(self, path: Path, size_bytes: int) -> None:
+        self._create(path)
+        self._tick()
+        self.inodes[self.names[path]] += bytes(size_bytes)
+
+    def copy_new(self, source: Path, target: Path) -> None:
+        self.write_new(target, self.read(source))
+
+    def fsync(self, path: Path) -> None:
+        self._tick()
+        if not self._skipped():
+            number = self.names[path]
+            self.synced[number] = bytes(self.inodes[number])
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._tick()
+        if source in self.folders and source not in self.names:
+            self.folders = {self._moved(folder, source, target) for folder in self.folders}
+        self._rename(self.names, source, target)
+        self.pending.append(("rename", source, target))
+
+    def fsync_dir(self, path: Path) -> None:
+        self._tick()
+        if not self._skipped():
+            # A real journal may keep more; what counts is that it keeps at least the names in this folder.
+            rest: list[tuple[str, Path, Path | None]] = []
+            for change in self.pending:
+                touches = {change[1].parent, change[2].parent if change[2] else change[1].parent}
+                if path in touches:
+                    self._apply(self.durable, change)
+                else:
+                    rest.append(change)
+            self.pending = rest
+
+    def remove(self, path: Path) -> None:
+        self._tick()
+        if self.names.pop(path, None) is not None:
+            self.pending.append(("remove", path, None))
+
+    def rmdir(self, path: Path) -> None:
+        self._tick()
+        self.folders.discard(path)
+
+    def protect(self, path: Path, mode: int) -> None:
+        self._tick()
+
+    def read(self, path: Path) -> bytes:
+        if path not in self.names:
+            raise FileNotFoundError(path)
+        return bytes(self.inodes[self.names[path]])
+
+    def read_at(self, path: Path, offset: int, size_bytes: int) -> bytes:
+        return self.read(path)[offset : offset + size_bytes]
+
+    def size(self, path: Path) -> int | None:
+        return len(self.inodes[self.names[path]]) if path in self.names else None
+
+    def exists(self, path: Path) -> bool:
+        return path in self.names or path in self.folders
+
+    def list_dir(self, path: Path) -> list[str]:
+        below = [p for p in (*self.names, *self.folders) if path in p.parents]
+        return sorted({p.relative_to(path).parts[0] for p in below})
+
+    def is_dir(self, path: Path) -> bool:
+        return path in self.folders or any(path in p.parents for p in self.names)
+
+    def free_bytes(self, path: Path) -> int:
+        return 1 << 40
+
+    # -- power cuts
+
+    def after_power_cut(self) -> Iterator[CrashFS]:
+        """Every disk that may be found when the power comes back."""
+        for kept in range(len(self.pending) + 1):
+            names = dict(self.durable)
+            for change in self.pending[:kept]:
+                self._apply(names, change)
+            dirty = [n for n in sorted(set(names.values())) if bytes(self.inodes[n]) != self.synced.get(n)]
+            for choice in itertools.product((0, 1, 2), repeat=len(dirty)):
+                contents = {n: self.synced.get(n, b"") for n in names.values()}
+                for number, how in zip(dirty, choice, strict=True):
+                    contents[number] = self._torn(number, how)
+                files = {path: contents[number] for path, number in names.items()}
+                yield CrashFS(files, {parent for path in files for parent in path.parents})
+
+    def _torn(self, number: int, how: int) -> bytes:
+        old, new = self.synced.get(number, b""), bytes(self.inodes[number])
+        if how == 0:
+            return old
+        if how == 2:
+            return new
+        half = max(len(old), (len(new) + len(old)) // 2)
+        return new[: half if len(new) != len(old) else len(new) // 2] + (
+            old[len(new) // 2 :] if len(new) == len(old) else b""
+        )
+
+    def _apply(self, names: dict[Path, int], change: tuple[str, Path, Path | None]) -> None:
+        kind, path, other = change
+        if kind == "create":
+            assert other is None
+            names[path] = self._created[path]
+        elif kind == "remove":
+            names.pop(path, None)
+        elif other is not None:
+            self._rename(names, path, other)
+
+    def _rename(self, names: dict[Path, int], source: Path, target: Path) -> None:
+        for path in list(names):
+            moved = self._moved(path, source, target)
+            if moved != path:
+                names[moved] = names.pop(path)
+
+    @staticmethod
+    def _moved(path: Path, source: Path, target: Path) -> Path:
+        if path == source:
+            return target
+        return target / path.relative_to(source) if source in path.parents else path
+
+    def _create(self, path: Path) -> None:
+        self._tick()
+        if path in self.names:
+            raise FileExistsError(path)
+        self.names[path] = self._inode(b"")
+        self._created = {**getattr(self, "_created", {}), path: self.names[path]}
+        self.pending.append(("create", path, None))
+
+    def _inode(self, data: bytes) -> int:
+        self._next += 1
+        self.inodes[self._next] = bytearray(data)
+        return self._next
+
+    def _skipped(self) -> bool:
+        self.sync_number += 1
+        return self.sync_number in self.skip
+
+    def _tick(self) -> None:
+        if self.stop_at is not None and self.count == self.stop_at:
+            raise PowerCutError
+        self.count += 1
