@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgestudio.optimize import latency
 from edgestudio.optimize.datasets import DataSamples, classes_of
 from edgestudio.optimize.evaluate import Evaluation, evaluate
@@ -14,9 +16,12 @@ from edgestudio.optimize.package import MAX_EVALUATED, write_companions
 from edgestudio.optimize.trial import Trial, error_between, is_comparable, opened
 from edgestudio.runtime.pipeline import Pipeline
 from edgestudio.runtime.sources import Limited
+from edgestudio.wire.baseline import histogram, wasserstein
 from edgestudio.wire.progress import Progress
 
 _EXACT = {"max_abs": 0.0, "cosine": 1.0, "sqnr_db": None, "agreement": 1.0}
+# From this Wasserstein distance on a threshold on confidence decides visibly otherwise.
+_SHIFT = 0.05
 # Shares of the measuring: error, accuracy before, accuracy after, latency, files.
 _ERROR, _BEFORE, _AFTER, _LATENCY = 0.1, 0.35, 0.6, 0.9
 
@@ -78,6 +83,8 @@ def measure(
         second = _accuracy(b, progress, "accuracy after", (at(_BEFORE), at(_AFTER)))
         outcome.before["accuracy"] = first.accuracy() if first else None
         outcome.after["accuracy"] = second.accuracy() if second else None
+        if first is not None and second is not None:
+            _confidence(first, second, outcome)
         progress.phase("latency", at(_AFTER))
         _latency(
             a, b, (source, artifact), threads, outcome,
@@ -122,6 +129,22 @@ def _accuracy(trial: Trial, progress: Progress, phase: str, span: tuple[float, f
     limited = DataSamples(trial.samples.runner, Limited(trial.samples.source, MAX_EVALUATED))
     progress.phase(phase, span[0])
     return evaluate(limited, progress, phase, span)
+
+
+def _confidence(first: Evaluation, second: Evaluation, outcome: Outcome) -> None:
+    """Whether the variant is as sure of its answers: thresholds set for the source may not fit it any more."""
+    sides = [np.asarray([c for c in side.confidences if 0 <= c <= 1]) for side in (first, second)]
+    if not all(len(side) for side in sides):
+        return
+    moved = wasserstein(histogram(sides[0]), histogram(sides[1]))
+    outcome.before["confidence"], outcome.after["confidence"] = (float(side.mean()) for side in sides)
+    change = outcome.after["confidence"] - outcome.before["confidence"]
+    if moved >= _SHIFT:
+        text = f"confidences moved by {moved:.2f} (mean {change:+.2f}): check thresholds that rely on them"
+        outcome.verdicts["confidence"] = text
+        outcome.warnings.append(f"The {text}.")
+    else:
+        outcome.verdicts["confidence"] = f"confidences as before (moved by {moved:.3f})"
 
 
 def _accuracy_sentence(first: Evaluation, second: Evaluation, outcome: Outcome) -> str:

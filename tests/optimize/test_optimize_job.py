@@ -58,6 +58,8 @@ def test_the_three_recipes_on_the_sample(name: str, largest: float, tmp_path: Pa
         assert result[side]["accuracy"]["top1"] >= 0.98
         assert {"max_abs", "cosine", "sqnr_db"} <= set(result[side]["error"])
     assert result["after"]["error"]["cosine"] > 0.999
+    assert result["verdicts"]["confidence"].startswith("confidences as before")
+    assert set(result["verdicts"]) == {"size", "latency", "accuracy", "confidence"}
     assert [step["pass"] for step in result["steps"]] == ["canonicalise", name]
     assert result["steps"][1]["parent"] == result["steps"][0]["sha256"]
     assert result["steps"][-1]["sha256"] == result["sha256"]
