@@ -49,7 +49,7 @@ class JobService:
         grace_s: float = 2.0,
     ) -> None:
         self.rows: Ledger[JobRow] = Ledger(bus, "jobs")
-        self._dir = jobs_dir
+        self.folder = jobs_dir
         self._command = list(worker_command or own_command("--worker"))
         self._kinds = kinds
         self._grace_s = grace_s
@@ -139,11 +139,16 @@ class JobService:
         for job_id in tuple(self._running):
             self.cancel(job_id)
         await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.to_thread(self._remove_own)
+
+    def _remove_own(self) -> None:
+        for folder in self.folder.glob(f"{os.getpid()}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove the folders of jobs whose studio is gone; a folder's name begins with its studio's pid."""
         with contextlib.suppress(OSError):
-            for folder in self._dir.iterdir():
+            for folder in self.folder.iterdir():
                 owner = folder.name.partition("-")[0]
                 if owner.isdigit() and int(owner) != os.getpid() and not psutil.pid_exists(int(owner)):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -160,7 +165,7 @@ class JobService:
         job_id = row.id
         async with self._lanes[spec.lane]:
             self.rows.change(job_id, state="running", started=time.time())
-            out_dir = self._dir / f"{os.getpid()}-{job_id}"
+            out_dir = self.folder / f"{os.getpid()}-{job_id}"
             try:
                 await asyncio.to_thread(out_dir.mkdir, parents=True, mode=0o700)
                 request = {"id": job_id, "kind": row.kind, "params": dict(params), "out_dir": str(out_dir)}

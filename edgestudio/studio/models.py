@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from edgestudio.assets import resource
 from edgestudio.model.library import Entry, Library, content_sha256
 from edgestudio.studio.bus import EventBus, Ledger
+from edgestudio.studio.early_row import EarlyRow
 from edgestudio.studio.jobs import JobService
 from edgestudio.studio.model_files import (
     companions,
@@ -275,7 +275,7 @@ class ModelService:
     async def _import(
         self, path: Path, name: str, supplies: Supplies, hashing: asyncio.Future[str]
     ) -> ModelRow:
-        early: list[str] = []
+        early = EarlyRow(self.rows, path, name, hashing, self._jobs.folder)
         entries: list[Entry] = []
 
         def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
@@ -300,43 +300,16 @@ class ModelService:
                 "inspect",
                 {"path": str(path), "layout": True},
                 title=f"Open: {path.name}",
-                on_partial=self._early(path, name, hashing, early),
+                on_partial=early.on_partial,
                 receive=receive,
                 again=lambda: self.open(path, name=name, **asdict(supplies)),
             )
         except BaseException:
-            for sha256 in early:
-                self.rows.remove(sha256)
+            early.withdraw()
             raise
         row = self.rows.put(row_of(entries[0]))
-        for sha256 in early:
-            if sha256 != row.sha256:
-                self.rows.remove(sha256)
+        early.settle(row.sha256)
         return row
-
-    def _early(
-        self, path: Path, name: str, hashing: asyncio.Future[str], shown: list[str]
-    ) -> Callable[[str, Any], None]:
-        """Shows a row for what was recognised, once its hash is known too."""
-
-        def on_partial(key: str, value: Any) -> None:
-            if key != "recognised" or not isinstance(value, Mapping):
-                return
-
-            def show(done: asyncio.Future[str]) -> None:
-                if done.cancelled() or done.exception() is not None:
-                    return
-                sha256 = done.result()
-                if self.rows.get(sha256) is None:
-                    shown.append(sha256)
-                    kind, size = str(value.get("format", "")), int(value.get("size_bytes") or 0)
-                    self.rows.put(
-                        ModelRow(sha256, name, str(path), kind, size, time.time(), summary=dict(value))
-                    )
-
-            hashing.add_done_callback(show)
-
-        return on_partial
 
     async def _entry(self, sha256: str) -> Entry:
         entry = await asyncio.to_thread(self.library.get, sha256)
