@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgestudio.optimize.datasets import DataSamples, RandomSamples, open_data
 from edgestudio.optimize.error import ErrorMeter
@@ -68,11 +70,22 @@ def error_between(a: Trial, b: Trial, limit: int = ERROR_SAMPLES) -> ErrorMeter 
     started = time.perf_counter()
     for feeds, other in zip(islice(a.samples.feeds(), limit), islice(b.samples.feeds(), limit), strict=False):
         cast = other if isinstance(b.samples, DataSamples) else _cast(feeds, b.session.inputs)
-        if not meter.add(a.session.run(feeds), b.session.run(cast)):
+        if not meter.add(_reals(a.session, a.session.run(feeds)), _reals(b.session, b.session.run(cast))):
             return None
         if meter.samples >= _FEW_SAMPLES and time.perf_counter() - started > _ERROR_BUDGET_S:
             break
     return meter if meter.samples else None
+
+
+def _reals(session: Session, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Outputs as the reals that quantised integers stand for."""
+    affine = {spec.name: spec.quantization for spec in session.outputs}
+    return {
+        name: (array.astype(np.float32) - found.zero_point) * np.float32(found.scale)
+        if (found := affine.get(name)) is not None and array.dtype.kind in "iu"
+        else array
+        for name, array in outputs.items()
+    }
 
 
 def _form(spec: TensorSpec) -> tuple[str, int]:
@@ -80,10 +93,19 @@ def _form(spec: TensorSpec) -> tuple[str, int]:
 
 
 def _cast(feeds: Feeds, inputs: tuple[TensorSpec, ...]) -> Feeds:
+    """The same reals for a model whose inputs have other element types, or are quantised."""
     cast = {}
     for spec in inputs:
         if spec.name not in feeds:
             raise InputError(f"the model has another input: {spec.name}")
         array = feeds[spec.name]
-        cast[spec.name] = array if spec.dtype == "string" else array.astype(np.dtype(spec.dtype))
+        if spec.dtype == "string" or array.dtype == np.dtype(spec.dtype):
+            cast[spec.name] = array
+            continue
+        dtype = np.dtype(spec.dtype)
+        if spec.quantization is not None and dtype.kind in "iu" and array.dtype.kind == "f":
+            limits = np.iinfo(dtype)
+            array = np.rint(array / spec.quantization.scale + spec.quantization.zero_point)
+            array = np.clip(array, limits.min, limits.max)
+        cast[spec.name] = array.astype(dtype)
     return cast

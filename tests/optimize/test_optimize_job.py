@@ -309,6 +309,28 @@ def _noise_for(source: Path) -> np.ndarray | None:
 
 
 @pytest.mark.models
+@pytest.mark.parametrize(
+    ("name", "largest", "least"),
+    [("fp16", 0.55, 0.85), ("int8-dynamic", 0.3, 0.84), ("int8-static", 0.31, 0.84)],
+)
+def test_the_three_recipes_on_a_tflite_file(
+    name: str, largest: float, least: float, models_root: Path, tmp_path: Path
+) -> None:
+    folder = models_root / "ic01_mlperf_tiny"
+    params = {
+        "path": str(folder / "pretrainedResnet.tflite"),
+        "recipe": name,
+        "data": str(folder / "cifar10_images"),
+    }
+    result = optimize_job(params, tmp_path, Silent())
+    assert result["steps"][-1]["report"]["sentence"] == "10 of 10 weights changed"
+    assert result["after"]["size_bytes"] < largest * result["before"]["size_bytes"]
+    assert result["after"]["accuracy"]["top1"] >= least
+    assert result["after"]["error"]["cosine"] > 0.99
+    assert set(result["files"]) == {"pipeline", "golden", "baseline", "samples"}
+
+
+@pytest.mark.models
 def test_models_of_classical_operators_are_refused_with_the_reason(models_root: Path, tmp_path: Path) -> None:
     source = models_root / "bad" / "onnx" / "onnxml_OneHotEncoder_26_inputs.onnx"
     with pytest.raises(EdgeStudioError) as caught:

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from edgestudio.optimize.passes.onnx_file import first_line, quiet
 from edgestudio.optimize.step import Feeds, StepContext, StepReport
 from edgestudio.wire.errors import ModelError, RecipeError, RefusedError
 
-_SIGNATURE_OF_PLAIN_FILES = "serving_default"
+_DEFAULT_SIGNATURE = "serving_default"
+_CHUNK_SAMPLES = 32
 
 
 def fp16(source: Path, target: Path, options: fp16_pass.Options, context: StepContext) -> StepReport:
@@ -84,7 +86,6 @@ def int8_static(source: Path, target: Path, options: static_pass.Options, contex
             weight_granularity=_granularity(options.per_channel), algorithm_key=names.MIN_MAX_UNIFORM_QUANT,
         )  # fmt: skip
 
-    context.progress.log(f"calibrating on {count} samples")
     notes = (f"signed activations, ranges by minmax over {count} samples",)
     return _run(
         source, target, add, context, feeds=samples.feeds(0, count),
@@ -111,12 +112,13 @@ def _run(
         )
     try:
         with _quiet():
+            if feeds is not None:
+                source = _signed(source, context.work)
             engine = quantizer.Quantizer(str(source))
             add(engine, algorithm_manager.AlgorithmName)
             ranges = None
             if feeds is not None:
-                data = dict.fromkeys(_signature(source), feeds)
-                ranges = engine.calibrate(data, num_threads=context.threads)
+                ranges = _calibrated(engine, source, feeds, context)
             result = engine.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
             content = bytes(result.quantized_model)
     except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError) as error:
@@ -165,11 +167,65 @@ def float_buffers(path: Path) -> list[str]:
     return names
 
 
-def _signature(path: Path) -> list[str]:
+def _calibrated(engine: Any, source: Path, feeds: Iterator[Feeds], context: StepContext) -> Any:
+    """Ranges of all activations, taken chunk by chunk because the library keeps a list of what it is given."""
+    key, names = _signature(source)
+    ranges: Any = None
+    stream, done = _by_signature(feeds, names), 0
+    while chunk := list(islice(stream, _CHUNK_SAMPLES)):
+        ranges = engine.calibrate(
+            {key: chunk}, previous_calibration_result=ranges, num_threads=context.threads
+        )
+        done += len(chunk)
+        context.progress.log(f"calibrated on {done} samples")
+    return ranges
+
+
+def _signed(path: Path, work: Path) -> Path:
+    """The file itself where it has a signature, else a copy with one: calibration runs by signature only."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(path))
+    if model.signatureDefs:
+        return path
+    graph = model.subgraphs[0]
+
+    def named(indices: Any) -> list[Any]:
+        entries = []
+        for index in indices:
+            entry = schema.TensorMapT()
+            entry.name, entry.tensorIndex = graph.tensors[index].name, int(index)
+            entries.append(entry)
+        return entries
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = _DEFAULT_SIGNATURE, 0
+    signature.inputs, signature.outputs = named(graph.inputs), named(graph.outputs)
+    model.signatureDefs = [signature]
+    copy = work / "signed.tflite"
+    flatbuffer_utils.write_model(model, str(copy))
+    return copy
+
+
+def _signature(path: Path) -> tuple[str, dict[str, str]]:
+    """The first signature's key, and its input names with the tensors' own."""
     from ai_edge_litert.interpreter import Interpreter
 
-    keys = list(Interpreter(model_path=str(path)).get_signature_list())
-    return keys or [_SIGNATURE_OF_PLAIN_FILES]
+    interpreter = Interpreter(model_path=str(path))
+    key = next(iter(interpreter.get_signature_list()))
+    details = interpreter.get_signature_runner(key).get_input_details()
+    return key, {name: str(detail["name"]) for name, detail in details.items()}
+
+
+def _by_signature(feeds: Iterator[Feeds], names: dict[str, str]) -> Iterator[Feeds]:
+    """Feeds under the signature's names, whichever of a tensor's names they came under."""
+    for feed in feeds:
+        in_order = list(feed.values())
+        yield {
+            name: feed.get(name, feed.get(tensor, in_order[place]))
+            for place, (name, tensor) in enumerate(names.items())
+        }
 
 
 def _granularity(per_channel: bool) -> Any:  # noqa: FBT001 - one flag, private
