@@ -21,15 +21,40 @@ class StoredArray(NamedTuple):
     size_bytes: int
 
 
+_HEADROOM_BYTES = 512 << 20
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """Keep a damaged file from having gigabytes allocated: HDF5 believes the sizes in it before it checks them."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        yield
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    wanted = used + _HEADROOM_BYTES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or wanted < soft:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 @contextmanager
 def opened_hdf5(source: Path | IO[bytes], name: str) -> Iterator[Any]:
     """The h5py file; raises ModelError when it is damaged."""
     import h5py
 
     try:
-        with h5py.File(source, "r") as file:
+        with _bounded_memory(), h5py.File(source, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         if isinstance(error, RecursionError):
             raise
         reason = str(error).strip("'\" ").split("\n")[0][:200]
