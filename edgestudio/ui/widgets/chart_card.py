@@ -1,0 +1,107 @@
+"""A card with a title, figures of now, and a chart below; where there is nothing to draw it says why."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QStackedLayout, QVBoxLayout, QWidget
+
+from edgestudio.ui import theme
+from edgestudio.ui.widgets.text import label
+
+DASHES: tuple[Qt.PenStyle, ...] = (
+    Qt.PenStyle.SolidLine,
+    Qt.PenStyle.DashLine,
+    Qt.PenStyle.DotLine,
+    Qt.PenStyle.DashDotLine,
+    Qt.PenStyle.SolidLine,
+)
+
+
+class _Stroke(QWidget):
+    """A short piece of a line as the chart draws it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+        self.setFixedSize(18, 12)
+        theme.changed.connect(self.update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the stroke."""
+        painter = QPainter(self)
+        painter.setPen(line_pen(self._number))
+        painter.drawLine(0, 6, 18, 6)
+        painter.end()
+
+
+def line_pen(number: int, width: float = 1.8) -> QPen:
+    """The pen of the n-th line of any chart: colours differ, and so do the strokes."""
+    colors = theme.palette()
+    pen = QPen(QColor(colors.chart[number % len(colors.chart)]), width, DASHES[number % len(DASHES)])
+    pen.setCosmetic(True)
+    return pen
+
+
+class ChartCard(QFrame):
+    """Frame, title and figures; a chart puts its drawing into `body`."""
+
+    def __init__(self, title: str, name: str, lines: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setProperty("kind", "card")
+        self.setAccessibleName(title)
+        self.setMinimumSize(260, 190)
+        head = QHBoxLayout()
+        head.setSpacing(6)
+        head.addWidget(label(title, "heading"))
+        head.addStretch(1)
+        self._figures: dict[str, QLabel] = {}
+        self._strokes: dict[str, _Stroke] = {}
+        for number, line in enumerate(lines):
+            if len(lines) > 1:
+                self._strokes[line] = _Stroke(number)
+                head.addWidget(self._strokes[line])
+            figure = label("", "caption", name=f"{name}-{line}")
+            figure.setFont(theme.figures(figure.font()))
+            self._figures[line] = figure
+            head.addWidget(figure)
+            head.addSpacing(6)
+        self._reason = label("", "muted", wraps=True, name=f"{name}-reason")
+        self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._place = QStackedLayout()
+        self._place.addWidget(self._reason)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(16, 12, 16, 10)
+        column.setSpacing(8)
+        column.addLayout(head)
+        column.addLayout(self._place, 1)
+
+    def set_body(self, body: QWidget) -> None:
+        """Put the drawing in its place."""
+        self._place.addWidget(body)
+        self._place.setCurrentWidget(body)
+
+    def show_figure(self, line: str, text: str) -> None:
+        """Write a figure of the header."""
+        self._figures[line].setText(text)
+
+    def show_line(self, line: str, is_there: bool) -> None:  # noqa: FBT001 - like Qt's setVisible
+        """Show or hide what the header says of a line."""
+        self._figures[line].setVisible(is_there)
+        if line in self._strokes:
+            self._strokes[line].setVisible(is_there)
+
+    def figure(self, line: str) -> str:
+        """A figure of the header as it is shown."""
+        return self._figures[line].text()
+
+    def explain(self, reason: str) -> None:
+        """Show a reason in place of the drawing; an empty one brings the drawing back."""
+        if reason != self._reason.text():
+            self._reason.setText(reason)
+        self._place.setCurrentIndex(0 if reason else 1)
+
+    def reason(self) -> str:
+        """Why nothing is drawn, "" while something is."""
+        return self._reason.text()
