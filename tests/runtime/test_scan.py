@@ -308,7 +308,7 @@ def test_a_graph_written_twice_is_refused(sample: Path, tmp_path: Path) -> None:
         (b"\x80\x04\x95(\x00\x00\x00", "pickle"),
         (b"\x89HDF\r\n\x1a\n", "hdf5"),
         (b"hello world, this is no model", "unknown-format"),
-        (os.urandom(8), "unknown-format"),
+        (bytes.fromhex("a4512d8f0aba92b2"), "unknown-format"),
     ],
 )
 def test_what_is_no_model_is_called_by_its_name(tmp_path: Path, content: bytes, code: str) -> None:
