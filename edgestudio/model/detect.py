@@ -121,11 +121,7 @@ def _file(path: Path) -> str:
     size = path.stat().st_size
     if len(start) > 9 and start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= size - 8:
         return "safetensors"
-    if re.search(
-        rb"^\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE[^>]*>\s*)?<net[\s>]",
-        start[3:] if start[:3] == b"\xef\xbb\xbf" else start,
-        re.DOTALL,
-    ):
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<" and re.search(rb"<net[\s>]", start):
         return "openvino"
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "state-dict"
