@@ -132,15 +132,19 @@ class Library:
         try:
             (staging / _CONTENT).mkdir()
             sha256, size = _copy(source, staging / _CONTENT / source.name)
+            hashes = {source.name: sha256}
             for companion in companions:
                 inside = companion.relative_to(source.parent)
-                size += _copy(companion, staging / _CONTENT / inside)[1]
+                hashes[inside.as_posix()], part = _copy(companion, staging / _CONTENT / inside)
+                size += part
             if expected_sha256 not in (None, sha256):
                 raise ModelError(
                     f"{source} changed while it was being read.",
                     hint="Wait until whatever writes it has finished, then open it again.",
                     code="changed-file",
                 )
+            if len(hashes) > 1:  # the same graph with other weights beside it is another model
+                sha256 = _tree_sha256(hashes)
             entry = Entry(
                 sha256, name, format, source.name, size, time.time(), self._directory / sha256, **facts
             )

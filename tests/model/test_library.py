@@ -68,6 +68,15 @@ def test_folders_and_companions_keep_their_shape(library, tmp_path):
     entry = library.add(model, name="net", format="onnx", companions=[tmp_path / "net.bin"])
     assert [path.name for path in entry.companions] == ["net.bin"]
     assert entry.size_bytes == 9
+    (tmp_path / "net.bin").write_bytes(b"retrained")
+    other = library.add(
+        model,
+        name="net",
+        format="onnx",
+        companions=[tmp_path / "net.bin"],
+        expected_sha256=content_sha256(model),
+    )
+    assert other.sha256 != entry.sha256, "other weights are another model"
 
 
 def test_a_source_that_is_not_what_was_read_is_refused(library, model):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,27 @@ def test_measuring_here():
     assert right["n"] == 450
     assert right["top1"] > 0.97
     assert quick["latency_ms"]["n"] > 1
+
+
+def test_weights_beside_the_file_come_along(tmp_path):
+    code = (
+        "import sys, numpy, onnx\n"
+        "from onnx import TensorProto, helper, numpy_helper\n"
+        "weight = numpy_helper.from_array(numpy.ones((64, 64), numpy.float32), 'w')\n"
+        "node = helper.make_node('MatMul', ['x', 'w'], ['y'])\n"
+        "value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 64])\n"
+        "graph = helper.make_graph([node], 'g', [value('x')], [value('y')], [weight])\n"
+        "model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 13)], ir_version=8)\n"
+        "onnx.save(model, sys.argv[1], save_as_external_data=True, location='w.bin', size_threshold=0)\n"
+    )
+    source = tmp_path / "big.onnx"
+    subprocess.run([sys.executable, "-c", code, str(source)], check=True)
+
+    async def scenario(studio):
+        row = await studio.models.open(source)
+        weights = (tmp_path / "w.bin").read_bytes()
+        assert (Path(row.path).parent / "w.bin").read_bytes() == weights
+        out = await studio.models.export(row.sha256, tmp_path / "out" / "big.onnx")
+        assert (out.parent / "w.bin").read_bytes() == weights
+
+    in_studio(scenario)
