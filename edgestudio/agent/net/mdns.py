@@ -15,6 +15,7 @@ from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.wire import api
+from edgestudio.wire.fields import clean_text
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +70,13 @@ class Announcement:
         supervisor = self._supervisor
         hello = supervisor.hello()
         fingerprint = supervisor.identity.fingerprint
-        plain = supervisor.settings.name.replace(".", " ").strip()[:40] or "board"
+        shown = clean_text(supervisor.settings.name, 60)
+        # A label of the record's name holds 63 bytes, and no dot.
+        plain = shown.replace(".", " ").encode()[:50].decode("utf-8", "ignore").strip() or "board"
         properties = {
             "v": str(api.API_VERSION),
             "id": fingerprint,
-            "name": supervisor.settings.name[:60],
+            "name": shown,
             "pair": "open" if supervisor.pairing.is_open else "closed",
             "sim": "1" if supervisor.is_simulated else "0",
             "hw": str(hello.get("hardware", hello.get("hw", "")))[:60],
