@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgestudio.cli.console import Console, facts, in_bytes
+from edgestudio.cli.console import Console, facts, in_bytes, table
 from edgestudio.studio.app import Studio
 from edgestudio.wire.errors import UsageError
 
@@ -50,10 +50,28 @@ def _text(result: Mapping[str, Any]) -> str:
         ("throughput", f"{_number(result.get('throughput_hz'))} /s"),
         ("peak memory", in_bytes(result.get("peak_rss_bytes"))),
         ("placement", _flat(result.get("placement"))),
-        ("stages (ms)", _flat(result.get("stages"))),
-        ("environment", _flat(result.get("environment"))),
+        ("environment", _flat(_short(result.get("environment")))),
     ]
-    return facts(rows)
+    parts = [facts(rows)]
+    stages = [
+        (name, times) for name, times in (result.get("stages") or {}).items() if isinstance(times, Mapping)
+    ]
+    if stages:
+        columns = ("p50", "p90", "p99")
+        cells = [(name, *(_number(times.get(key)) for key in columns)) for name, times in stages]
+        parts.append(table(("stage (ms)", *columns), cells))
+    environment = result.get("environment")
+    warnings = environment.get("warnings") if isinstance(environment, Mapping) else None
+    parts.extend(f"warning: {warning}" for warning in warnings or [])
+    return "\n\n".join(parts)
+
+
+def _short(environment: object) -> object:
+    """What a line has room for; the rest is in the JSON."""
+    if not isinstance(environment, Mapping):
+        return environment
+    shown = ("machine", "processor", "cores", "threads", "governor", "temperature_c", "load_1min", "versions")
+    return {key: environment[key] for key in shown if key in environment}
 
 
 def _number(value: object) -> str:
