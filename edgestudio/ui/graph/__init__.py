@@ -1,0 +1,1 @@
+"""The graph view: painting, walking, searching, comparing and exporting graphs."""

@@ -1,0 +1,50 @@
+"""One line above the graph: what the model is, from its format to its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtWidgets import QHBoxLayout, QWidget
+
+from edgestudio.ui import wording
+from edgestudio.ui.widgets.text import ElidedLabel, label
+
+
+class GraphHeader(QWidget):
+    """The model's name, and its facts with a middle dot between them; what does not fit is in the tool tip."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("graph-header")
+        self._title = label("", "heading", name="graph-title")
+        self._facts = ElidedLabel("", "muted")
+        self._facts.setObjectName("graph-facts")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(16, 8, 16, 2)
+        row.setSpacing(12)
+        row.addWidget(self._title)
+        row.addWidget(self._facts, 1)
+
+    def title(self) -> str:
+        """The model's name."""
+        return self._title.text()
+
+    def show_summary(self, title: str, summary: Mapping[str, Any]) -> None:
+        """Show what `inspect` found."""
+        self._title.setText(title)
+        facts = wording.facts(summary)
+        own_words = {"Format", "Quantisation"}
+        texts = [text if name in own_words else _phrase(name, text) for name, text in facts]
+        self._facts.setText("   ·   ".join(texts))
+        self._facts.setToolTip("\n".join(f"{name}: {text}" for name, text in facts))
+
+
+def _phrase(name: str, text: str) -> str:
+    if name == "Version":
+        return f"opset {text.removeprefix('ai.onnx ')}" if "ai.onnx" in text else text
+    if name in ("Parameters", "MACs", "Nodes"):
+        return f"{text} {name if name == 'MACs' else name.lower()}"
+    if name == "Peak activations":
+        return f"{text} peak activations"
+    return text

@@ -1,0 +1,115 @@
+"""What lies over a corner of the graph: an overlay's legend, and what is being traced."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+
+from edgestudio.ui import theme
+from edgestudio.ui.graph.overlay import Overlay, ramp_rgb
+from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.text import label
+
+_MARGIN_PX = 12
+
+
+class Legend(QWidget):
+    """The ramp of an overlay with its title and its ends in numbers; sits in the lower left corner of `host`."""
+
+    def __init__(self, host: QWidget) -> None:
+        super().__init__(host)
+        self._host = host
+        self.setObjectName("graph-legend")
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._overlay: Overlay | None = None
+        host.installEventFilter(self)
+        theme.changed.connect(self.update)
+        self.hide()
+
+    def show_overlay(self, overlay: Overlay | None) -> None:
+        """Show the legend of an overlay; None hides it."""
+        self._overlay = overlay
+        self.setVisible(overlay is not None and overlay.range() is not None)
+        if overlay is not None:
+            self.setAccessibleName(f"Legend: {overlay.title}")
+        self._place()
+
+    def sizeHint(self) -> QSize:
+        """Room for a title, a ramp, and two numbers."""
+        return QSize(232, 68)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep to the corner."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint the card."""
+        limits = self._overlay.range() if self._overlay else None
+        if self._overlay is None or limits is None:
+            return
+        colors = theme.palette()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(colors.border)))
+        painter.setBrush(QColor(colors.raised))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 8, 8)
+        inner = self.rect().adjusted(12, 8, -12, -8)
+        painter.setPen(QColor(colors.text))
+        title = self._overlay.title + (" (log scale)" if self._overlay.is_log else "")
+        painter.drawText(inner, int(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft), title)
+        ramp = np.ascontiguousarray(ramp_rgb(np.linspace(0, 1, inner.width()))[None])
+        strip = QImage(ramp.data, inner.width(), 1, inner.width() * 3, QImage.Format.Format_RGB888)
+        painter.drawImage(QRectF(inner.left(), inner.top() + 20, inner.width(), 10), strip)
+        painter.setPen(QColor(colors.muted))
+        low, high = (self._overlay.text(value) for value in limits)
+        painter.drawText(inner, int(Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft), low)
+        painter.drawText(inner, int(Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignRight), high)
+        painter.end()
+
+    def _place(self) -> None:
+        self.resize(self.sizeHint())
+        self.move(_MARGIN_PX, self._host.height() - self.height() - _MARGIN_PX)
+
+
+class TraceBanner(QFrame):
+    """Says what is emphasised and ends it; sits at the top in the middle of `host`."""
+
+    dismissed = Signal()
+
+    def __init__(self, host: QWidget) -> None:
+        super().__init__(host)
+        self._host = host
+        self.setObjectName("graph-trace")
+        self.setProperty("kind", "card")
+        self._text = label("", "", name="graph-trace-text")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 4, 4, 4)
+        row.setSpacing(8)
+        row.addWidget(self._text)
+        row.addWidget(Button("Clear", "graph-trace-clear", kind="quiet", run=self.dismissed.emit))
+        host.installEventFilter(self)
+        self.hide()
+
+    def say(self, text: str) -> None:
+        """Show a sentence; an empty one hides the banner."""
+        self._text.setText(text)
+        self.setVisible(bool(text))
+        self._place()
+
+    def text(self) -> str:
+        """The sentence that is shown."""
+        return self._text.text()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Keep to the middle."""
+        if event.type() == QEvent.Type.Resize:
+            self._place()
+        return False
+
+    def _place(self) -> None:
+        self.adjustSize()
+        self.move((self._host.width() - self.width()) // 2, _MARGIN_PX)

@@ -1,0 +1,398 @@
+"""The graph panel: toolbar, search, view, mini-map, properties and layer table, linked with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QWidget
+
+from edgestudio.model.boxes import BoxKind
+from edgestudio.model.graph import Model
+from edgestudio.model.layout import Layout
+from edgestudio.model.query import Query
+from edgestudio.studio.rows import ModelRow
+from edgestudio.ui.dragging import dragged_files
+from edgestudio.ui.graph import collapse, menu
+from edgestudio.ui.graph.background import Background
+from edgestudio.ui.graph.document import Document
+from edgestudio.ui.graph.overlay import Overlay
+from edgestudio.ui.graph.stage import GraphStage
+from edgestudio.ui.graph.toolbar import EVERYTHING
+
+_PAINT_FIRST_MS = 30
+
+
+class GraphPanel(GraphStage):
+    """Shows the graph of one model. Files dropped on it are announced by `files_dropped(list[Path])`.
+
+    `document_shown` tells that everything about a model is ready (the picture comes before), `failed` a sentence.
+    """
+
+    files_dropped = Signal(list)
+    node_selected = Signal(int)
+    document_shown = Signal()
+    failed = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("graph-panel")
+        self.setAcceptDrops(True)
+        self.document: Document | None = None
+        self.collapsed: frozenset[int] = frozenset()
+        self.matches: list[int] = []
+        self._overlay: Overlay | None = None
+        self._extra: list[Overlay] = []
+        self._row: ModelRow | None = None
+        self._loading, self._arranging = Background(self), Background(self)
+        self._after_paint: Callable[[], object] = lambda: None
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_PAINT_FIRST_MS)
+        self._soon.timeout.connect(lambda: self._after_paint())
+        self.clear()
+        self._connect()
+        menu.attach(self)
+
+    # --- what is shown
+
+    def show_row(self, row: ModelRow | None) -> None:
+        """Show a model of the library; while it is still being read, say so."""
+        if row is None:
+            self._row = None
+            self.clear()
+            return
+        seen, self._row = self._row, row
+        if seen is not None and _key(seen) == _key(row):
+            self.header.show_summary(row.name, row.summary)
+        elif row.graph_path is None:
+            self.header.show_summary(row.name, row.summary)
+            self.show_message("Reading the graph …", "A worker reads the file beside the window.")
+        elif seen is not None and _key(seen)[:2] == _key(row)[:2] and self.document is not None:
+            self.header.show_summary(row.name, row.summary)
+            self._load_document(Path(row.graph_path), self.view.layout_shown if not self.collapsed else None)
+        else:
+            layout = Path(row.layout_path) if row.layout_path else None
+            self.show_files(Path(row.graph_path), layout, row.name, row.summary)
+
+    def show_files(self, graph: Path, layout: Path | None, title: str, summary: Mapping[str, Any]) -> None:
+        """Show what a worker wrote: the picture first, everything else as soon as it is read."""
+        self._forget()
+        self.header.show_summary(title, summary)
+        if layout is None:
+            self._load_document(graph, None)
+            return
+
+        def picture(loaded: Layout) -> None:
+            self._show_layout(loaded)
+            self._after_paint = lambda: self._load_document(graph, loaded)
+            self._soon.start()
+
+        self._loading.run(lambda: Layout.load(layout), picture, self._fail)
+
+    def show_model(self, model: Model, title: str = "", summary: Mapping[str, Any] | None = None) -> None:
+        """Show a model that is already in memory."""
+        self._forget()
+        self.header.show_summary(title, summary or {"format": model.format, "size_bytes": model.size_bytes})
+        self._loading.run(lambda: _prepared(model, 0), lambda made: self._show_prepared(*made), self._fail)
+
+    def set_model(self, model: Model, layout: Layout) -> None:
+        """Show a model that was read, with the layout that its worker made."""
+        self._forget()
+        self._show_layout(layout)
+        summary = {"format": model.format, "opsets": model.opsets, "producer": model.producer}
+        self.header.show_summary(model.main.name, {**summary, "size_bytes": model.size_bytes})
+        self._loading.run(
+            lambda: Document.of(model), lambda made: self._show_prepared(made, layout), self._fail
+        )
+
+    def show_message(self, title: str, sentence: str) -> None:
+        """Show a sentence in place of a graph."""
+        self._forget()
+        self.show_sentence(title, sentence)
+
+    def clear(self) -> None:
+        """Show that no model is open."""
+        self.show_message("No model is open", "Choose one in the library, or drop a file here.")
+
+    def add_overlay(self, overlay: Overlay, *, is_shown: bool = True) -> None:
+        """Offer numbers per node, such as measured latencies, in the overlay menu."""
+        self._extra.append(overlay)
+        self.toolbar.show_overlays(self.overlays())
+        if is_shown:
+            self.show_overlay(overlay)
+
+    def overlays(self) -> list[Overlay]:
+        """The overlays on offer: the model's own, then those that were added."""
+        return [*(self.document.overlays if self.document else []), *self._extra]
+
+    def show_overlay(self, overlay: Overlay | None) -> None:
+        """Colour the boxes by an overlay; None returns to the operators' colours."""
+        self._overlay = overlay
+        at = self.overlays().index(overlay) + 1 if overlay in self.overlays() else 0
+        self.toolbar.overlays.setCurrentIndex(at)
+        self.table.layer_model.show_overlay(overlay if at > 3 or overlay in self._extra else None)
+        if overlay is None or self.document is None:
+            self.view.show_overlay(None)
+            self.legend.show_overlay(None)
+            return
+        layout = self.view.layout_shown
+        values = self.document.box_values(overlay, self.boxes_of_nodes(), len(layout))
+        self.view.show_overlay(values.positions(), [values.text(value) for value in values.values.tolist()])
+        self.legend.show_overlay(values)
+
+    # --- finding and selecting
+
+    def focus_search(self) -> None:
+        """Put the cursor into the search field."""
+        self.toolbar.search.field.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.toolbar.search.field.selectAll()
+
+    def search(self, text: str) -> None:
+        """Search for `text`, as if it were typed."""
+        self.toolbar.search.field.setText(text)
+        self.toolbar.search.search_now()
+
+    def select_node(self, node: int) -> None:
+        """Select a node and bring it into sight, opening the groups around it."""
+        if self.document is None:
+            return
+        opened = self.document.opened_around(self.collapsed, node)
+        if opened != self.collapsed:
+            self.set_collapsed(opened, then=node)
+        else:
+            self.view.select(node)
+
+    def step(self, by: int) -> None:
+        """Select the next or the previous match."""
+        if not self.matches:
+            return
+        now = self.view.node_of(self.view.selected_box)
+        at = self.matches.index(now) if now in self.matches else (-1 if by > 0 else 0)
+        node = self.matches[(at + by) % len(self.matches)]
+        self.select_node(node)
+        self.toolbar.search.show_count(len(self.matches), self.matches.index(node) + 1)
+
+    def boxes_of_nodes(self) -> np.ndarray:
+        """Per node of the graph the box on screen that shows it, -1 for none."""
+        assert self.document is not None
+        return self.document.boxes_of_nodes(self.view.layout_shown, self.collapsed)
+
+    # --- hierarchy
+
+    def set_level(self, level: int) -> None:
+        """Open `level` levels of modules; EVERYTHING shows all nodes."""
+        if self.document is not None:
+            hierarchy = self.document.hierarchy
+            self.set_collapsed(frozenset() if level == EVERYTHING else hierarchy.at_level(level))
+
+    def activate(self, box: int) -> None:
+        """Open a group; show the properties of anything else."""
+        boxes = self.view.layout_shown.boxes
+        if self.document is not None and boxes.kind[box] == BoxKind.GROUP:
+            self.set_collapsed(self.document.opened(self.collapsed, int(boxes.ref[box])), hold=box)
+        else:
+            self.toolbar.side.setChecked(True)
+            self.sides.setCurrentWidget(self.properties)
+
+    def collapse_around(self) -> None:
+        """Close the innermost open group around the selection: one level up."""
+        if self.document is not None:
+            around = collapse.open_group_around(self.document, self.view)
+            if around >= 0:
+                self.set_collapsed(self.collapsed | {around}, hold=self.view.selected_box, then_group=around)
+
+    def set_collapsed(
+        self, collapsed: frozenset[int], *, hold: int = -1, then: int = -1, then_group: int = -1
+    ) -> None:
+        """Lay out anew with these groups collapsed, without losing the place: box `hold` stays where it is.
+
+        Node `then` or group `then_group` is selected afterwards.
+        """
+        document = self.document
+        if document is None:
+            return
+        held = hold if hold >= 0 else collapse.middle_box(self.view)
+        nodes = np.flatnonzero(self.boxes_of_nodes() == held) if held >= 0 else np.zeros(0, np.intp)
+
+        def arranged(made: collapse.Arranged) -> None:
+            self.collapsed = collapsed
+            at = int(made.boxes_of_nodes[nodes[0]]) if len(nodes) else -1
+            self.view.replace_layout(made.layout, hold=(held, at))
+            self.view.show_frames(made.frames)
+            self._show_level()
+            self.show_overlay(self._overlay)
+            self._show_matches()
+            if then >= 0:
+                self.view.select(then)
+            elif then_group >= 0:
+                self.view.select_box(collapse.box_of_group(made.layout, then_group))
+
+        self._arranging.run(lambda: collapse.arrange(document, collapsed), arranged, self._fail)
+
+    # --- inside
+
+    def _connect(self) -> None:
+        bar, view = self.toolbar, self.view
+        bar.search.searched.connect(self._search)
+        bar.search.stepped.connect(self.step)
+        bar.level_chosen.connect(self.set_level)
+        bar.overlay_chosen.connect(
+            lambda index: self.show_overlay(self.overlays()[index] if index >= 0 else None)
+        )
+        bar.graph_chosen.connect(self._show_graph)
+        bar.fit.clicked.connect(lambda: view.fit())
+        bar.zoom_in.clicked.connect(lambda: view.zoom_by(1.25))
+        bar.zoom_out.clicked.connect(lambda: view.zoom_by(0.8))
+        bar.side.toggled.connect(self.sides.setVisible)
+        view.camera_changed.connect(lambda: bar.zoom.setText(f"{view.camera.zoom * 100:.3g} %"))
+        view.box_selected.connect(self._describe)
+        view.box_activated.connect(self.activate)
+        view.left_upwards.connect(self.collapse_around)
+        view.trace_changed.connect(self._tell_trace)
+        view.menu_requested.connect(self._open_menu)
+        self.banner.dismissed.connect(lambda: view.show_trace(None))
+        self.table.node_chosen.connect(self.select_node)
+        self.properties.node_chosen.connect(self.select_node)
+        for keys, run in (("Ctrl+F", self.focus_search), ("Ctrl+Return", bar.side.toggle)):
+            shortcut = QShortcut(QKeySequence(keys), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(run)
+
+    def _forget(self) -> None:
+        self._soon.stop()
+        self._loading.forget()
+        self._arranging.forget()
+        self.document, self.collapsed, self.matches = None, frozenset(), []
+        self._overlay, self._extra = None, []
+        self.toolbar.search.field.clear()
+        self.properties.show_nothing()
+        self.banner.say("")
+        self.legend.show_overlay(None)
+
+    def _load_document(self, graph: Path, layout: Layout | None) -> None:
+        def work() -> tuple[Document, Layout]:
+            document = Document.load(graph)
+            return document, document.retold(layout) if layout else document.lay_out(frozenset())
+
+        self._loading.run(work, lambda made: self._show_prepared(*made), self._fail)
+
+    def _show_layout(self, layout: Layout) -> None:
+        self.view.set_model(None, layout)
+        self.show_stage()
+
+    def _show_prepared(self, document: Document, layout: Layout) -> None:
+        shown = self.view.layout_shown
+        if shown is not layout and shown.x is layout.x:
+            self.view.retell(layout)
+        elif shown is not layout:
+            self._show_layout(layout)
+        self.document = document
+        model = document.model
+        at = model.graphs.index(document.graph) if len(model.graphs) > 1 else 0
+        self.toolbar.show_graphs([graph.name for graph in model.graphs], at)
+        self.toolbar.show_hierarchy(document.hierarchy)
+        self.toolbar.show_overlays(self.overlays())
+        self._show_level()
+        self.table.layer_model.show_layers(document.layers)
+        if not document.graph.nodes and model.weights:
+            sentence = f"It holds {len(model.weights):,} weights and no graph, so there is nothing to draw."
+            self.show_message("Weights only", sentence)
+        self._describe(self.view.selected_box)
+        self.document_shown.emit()
+
+    def _show_graph(self, index: int) -> None:
+        if self.document is None:
+            return
+        model, extra = self.document.model, self._extra if index == 0 else []
+        self._forget()
+        self._extra = extra
+        self._loading.run(
+            lambda: _prepared(model, index), lambda made: self._show_prepared(*made), self._fail
+        )
+
+    def _show_level(self) -> None:
+        if self.document is None:
+            return
+        hierarchy = self.document.hierarchy
+        levels: dict[frozenset[int], int] = {hierarchy.at_level(n): n for n in range(hierarchy.depth())}
+        level = EVERYTHING if not self.collapsed else levels.get(self.collapsed)
+        self.toolbar.show_level(level)
+
+    def _search(self, query: Query | None) -> None:
+        self.matches = query.matches(self.document.graph) if query and self.document else []
+        self.table.layer_model.keep(self.matches if query else None)
+        self.toolbar.search.show_count(len(self.matches) if query else None, 0)
+        if query is not None:
+            self.sides.setCurrentWidget(self.table)
+        self._show_matches()
+
+    def _show_matches(self) -> None:
+        if not self.toolbar.search.field.text().strip() or self.document is None:
+            self.view.show_found(None)
+            return
+        found = np.zeros(len(self.view.layout_shown), bool)
+        boxes = self.boxes_of_nodes()[self.matches] if self.matches else np.zeros(0, np.int32)
+        found[boxes[boxes >= 0]] = True
+        self.view.show_found(found)
+
+    def _describe(self, box: int) -> None:
+        node = self.view.node_of(box)
+        self.table.follow(node)
+        self.node_selected.emit(node)
+        if self.document is None or box < 0:
+            self.properties.show_nothing()
+            return
+        boxes = self.view.layout_shown.boxes
+        ref, kind = int(boxes.ref[box]), BoxKind(boxes.kind[box])
+        if kind == BoxKind.OPERATOR:
+            self.properties.show_node(self.document.model, self.document.graph, ref)
+        elif kind == BoxKind.GROUP:
+            group = self.document.hierarchy.groups[ref]
+            self.properties.show_group(group.title, group.size, self.document.operators_in(ref))
+        else:
+            self.properties.show_tensor(self.document.graph, ref, is_input=kind == BoxKind.INPUT)
+        if self.view.hasFocus():
+            self.sides.setCurrentWidget(self.properties)
+
+    def _tell_trace(self) -> None:
+        trace = self.view.trace
+        if trace is None:
+            self.banner.say("")
+        elif trace.any():
+            self.banner.say(f"{int(trace.sum()):,} of {len(trace):,} boxes")
+        else:
+            self.banner.say("No way leads from one to the other")
+
+    def _open_menu(self, box: int, where: QPoint) -> None:
+        menu.open_menu(self, box, where)
+
+    def _fail(self, sentence: str) -> None:
+        self.show_message("This graph cannot be shown", sentence)
+        self.failed.emit(sentence)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files."""
+        if dragged_files(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Announce the files; opening them is somebody else's work."""
+        files = dragged_files(event.mimeData())
+        if files:
+            event.acceptProposedAction()
+            self.files_dropped.emit(files)
+
+
+def _key(row: ModelRow) -> tuple[str, str | None, bool]:
+    """What decides if a row's graph must be read again: it is written once more with what the analysis found."""
+    return row.sha256, row.graph_path, bool(row.summary.get("operators"))
+
+
+def _prepared(model: Model, index: int) -> tuple[Document, Layout]:
+    document = Document.of(model, index)
+    return document, document.lay_out(frozenset())

@@ -1,0 +1,75 @@
+"""The widgets of the graph panel and how they are arranged; what they do together is the panel's."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+
+from edgestudio.ui.graph.header import GraphHeader
+from edgestudio.ui.graph.legend import Legend, TraceBanner
+from edgestudio.ui.graph.minimap import MiniMap
+from edgestudio.ui.graph.properties import PropertiesPanel
+from edgestudio.ui.graph.table import LayerTable
+from edgestudio.ui.graph.toolbar import GraphToolbar
+from edgestudio.ui.graph.view import GraphView
+from edgestudio.ui.widgets.empty import EmptyState
+
+_SIDE_PX = 340
+
+
+class GraphStage(QWidget):
+    """Header and toolbar above the view with its mini-map, and a side with properties and layers."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.header, self.toolbar, self.view = GraphHeader(), GraphToolbar(), GraphView()
+        self.minimap, self.properties, self.table = MiniMap(self.view), PropertiesPanel(), LayerTable()
+        self.legend, self.banner = Legend(self.view.viewport()), TraceBanner(self.view.viewport())
+        self.sides = QTabWidget()
+        self._pages = QStackedWidget()
+        self._message: QWidget = QWidget()
+        self._arrange()
+
+    def show_stage(self) -> None:
+        """Show the graph."""
+        self._pages.setCurrentIndex(0)
+
+    def show_sentence(self, title: str, sentence: str) -> None:
+        """Show a sentence in place of the graph."""
+        old = self._message
+        self._message = EmptyState("graph", title, sentence)
+        self._pages.addWidget(self._message)
+        self._pages.setCurrentWidget(self._message)
+        self._pages.removeWidget(old)
+        old.deleteLater()
+
+    def _arrange(self) -> None:
+        stage = QWidget()
+        across = QHBoxLayout(stage)
+        across.setContentsMargins(0, 0, 0, 0)
+        across.setSpacing(0)
+        across.addWidget(self.view, 1)
+        across.addWidget(self.minimap)
+        self.sides.setObjectName("graph-side")
+        self.sides.addTab(self.properties, "Properties")
+        self.sides.addTab(self.table, "Layers")
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(stage)
+        split.addWidget(self.sides)
+        split.setSizes([900, _SIDE_PX])
+        split.setStretchFactor(0, 1)
+        split.setStretchFactor(1, 0)
+        split.setCollapsible(0, False)
+        whole = QWidget()
+        down = QVBoxLayout(whole)
+        down.setContentsMargins(0, 0, 0, 0)
+        down.setSpacing(0)
+        for widget, stretch in ((self.header, 0), (self.toolbar, 0), (split, 1)):
+            down.addWidget(widget, stretch)
+        whole.setProperty("kind", "page")
+        whole.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        self._pages.addWidget(whole)
+        self._pages.addWidget(self._message)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._pages)

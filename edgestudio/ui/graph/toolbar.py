@@ -1,0 +1,120 @@
+"""The row of controls above the graph: search, level of detail, overlay, zoom, bookmarks, export."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QToolButton, QWidget
+
+from edgestudio.model.groups import Hierarchy
+from edgestudio.ui.graph.overlay import Overlay
+from edgestudio.ui.graph.search_bar import SearchBar
+from edgestudio.ui.widgets.buttons import IconButton
+from edgestudio.ui.widgets.text import label
+
+EVERYTHING = -1
+
+
+class GraphToolbar(QWidget):
+    """Only asks; the panel does. `level_chosen` carries a level, or EVERYTHING for all nodes."""
+
+    level_chosen = Signal(int)
+    overlay_chosen = Signal(int)
+    graph_chosen = Signal(int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("graph-toolbar")
+        self.search = SearchBar()
+        self.graphs = _choice(
+            "graph-choice", "Which graph of the model: the main one, or a body of a loop or branch"
+        )
+        self.levels = _choice("graph-level", "How many levels of modules are open")
+        self.overlays = _choice("graph-overlay", "Colour the boxes by a number")
+        self.zoom = label("", "caption", name="graph-zoom")
+        self.zoom.setFixedWidth(44)
+        self.fit = IconButton("fit", "Fit the whole graph (0)", "graph-fit")
+        self.zoom_in = IconButton("zoom-in", "Zoom in (+)", "graph-zoom-in")
+        self.zoom_out = IconButton("zoom-out", "Zoom out (−)", "graph-zoom-out")
+        self.bookmarks = _menu_button("bookmark", "Bookmarks (Ctrl+B adds one)", "graph-bookmarks")
+        self.export = _menu_button("export", "Export the graph", "graph-export")
+        self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
+        self.side.setCheckable(True)
+        self.side.setChecked(True)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 6, 8, 6)
+        row.setSpacing(4)
+        row.addWidget(self.search, 3)
+        row.addSpacing(8)
+        for choice in (self.graphs, self.levels, self.overlays):
+            row.addWidget(choice, 1)
+        row.addSpacing(8)
+        for widget in (
+            self.zoom_out,
+            self.zoom,
+            self.zoom_in,
+            self.fit,
+            self.bookmarks,
+            self.export,
+            self.side,
+        ):
+            row.addWidget(widget)
+        self.levels.activated.connect(lambda index: self.level_chosen.emit(index - 1))
+        self.overlays.activated.connect(lambda index: self.overlay_chosen.emit(index - 1))
+        self.graphs.activated.connect(self.graph_chosen.emit)
+
+    def show_graphs(self, names: list[str], current: int) -> None:
+        """Offer the graphs of a model; hidden when there is but one."""
+        self.graphs.clear()
+        self.graphs.addItems([name or f"graph {index}" for index, name in enumerate(names)])
+        self.graphs.setCurrentIndex(current)
+        self.graphs.setVisible(len(names) > 1)
+
+    def show_hierarchy(self, hierarchy: Hierarchy | None) -> None:
+        """Offer the levels of a hierarchy; hidden when there is none."""
+        self.levels.clear()
+        self.levels.addItem("All nodes")
+        depth = hierarchy.depth() if hierarchy else 0
+        for level in range(depth):
+            self.levels.addItem("Modules" if level == 0 else f"Modules, {level + 1} levels")
+        self.levels.addItem("Mixed")
+        self._hide_item(self.levels.count() - 1)
+        self.levels.setVisible(depth > 0)
+
+    def show_level(self, level: int | None) -> None:
+        """Say which level is shown; None stands for a mixture."""
+        self.levels.setCurrentIndex(self.levels.count() - 1 if level is None else level + 1)
+
+    def show_overlays(self, overlays: list[Overlay]) -> None:
+        """Offer overlays; hidden when there is none."""
+        self.overlays.clear()
+        self.overlays.addItem("Colour by operator")
+        self.overlays.addItems([f"Colour by {_inside(overlay.title)}" for overlay in overlays])
+        self.overlays.setVisible(bool(overlays))
+
+    def _hide_item(self, index: int) -> None:
+        view = self.levels.view()
+        if hasattr(view, "setRowHidden"):
+            view.setRowHidden(index, True)
+
+
+def _inside(title: str) -> str:
+    """A title as it is written inside a sentence; abbreviations keep their capitals."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
+def _choice(name: str, tip: str) -> QComboBox:
+    made = QComboBox()
+    made.setObjectName(name)
+    made.setToolTip(tip)
+    made.setAccessibleName(tip)
+    made.setMinimumContentsLength(9)
+    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    made.hide()
+    return made
+
+
+def _menu_button(icon: str, tip: str, name: str) -> IconButton:
+    made = IconButton(icon, tip, name)
+    made.setMenu(QMenu(made))
+    made.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+    return made
