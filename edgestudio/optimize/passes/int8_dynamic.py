@@ -103,3 +103,34 @@ def tidy(model: Any) -> Any:
     onnx_file.drop_unused_initializers(model)
     model.producer_name, model.producer_version = "edgestudio", ""
     return model
+
+
+def shorten(model: Any, original: Any) -> None:
+    """Give short names to what a quantiser added to `original`: in a small model its long ones outweigh the weights."""
+    known = tensor_names(original)
+    short: dict[str, str] = {}
+
+    def renamed(name: str) -> str:
+        if not name or name in known:
+            return name
+        return short.setdefault(name, f"q{len(short)}")
+
+    if any(name in known for name in (f"q{number}" for number in range(len(tensor_names(model))))):
+        return
+    nodes = {node.name for node in original.graph.node}
+    for number, node in enumerate(model.graph.node):
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+        if node.name not in nodes:
+            node.name = f"{node.op_type[0]}{number}"
+    for tensor in model.graph.initializer:
+        tensor.name = renamed(tensor.name)
+
+
+def tensor_names(model: Any) -> set[str]:
+    """Names of all tensors of the graph and of those nested in it."""
+    names: set[str] = set()
+    for graph in onnx_file.graphs(model.graph):
+        names.update(name for node in graph.node for name in (*node.input, *node.output))
+        names.update(entry.name for entry in (*graph.input, *graph.output, *graph.initializer))
+    return names

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgestudio.optimize.passes import onnx_file
-from edgestudio.optimize.passes.int8_dynamic import excluded_nodes, tidy
+from edgestudio.optimize.passes import canonical, onnx_file
+from edgestudio.optimize.passes.int8_dynamic import excluded_nodes, shorten, tidy
 from edgestudio.optimize.step import X86_MACHINES, Feeds, Samples, StepContext, StepReport
 from edgestudio.wire.errors import RecipeError, RefusedError
 
@@ -123,9 +123,17 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
     exclude = excluded_nodes(model, options.exclude)
     reader = ChunkReader(samples, count, min(CHUNK_SAMPLES, count), context)
     _quantise(source, target, options, sign, exclude, reader)
+    notes = [f"{sign} activations, ranges by {options.method} over {count} samples"]
+    reason = canonical.loads(target)
+    if reason and options.operators == "all":
+        weighted = options.model_copy(update={"operators": "weighted"})
+        _quantise(source, target, weighted, sign, exclude, reader)
+        notes.append(f"only convolutions and matrix products: with all operators it does not load ({reason})")
     result = tidy(onnx_file.load(target))
-    onnx_file.save(result, target)
     remaining = onnx_file.float_weights(result)
+    if not len(list(onnx_file.graphs(result.graph))) > 1:
+        shorten(result, model)
+    onnx_file.save(result, target)
     changed = len([name for name in before if name not in remaining])
     warnings = []
     if changed == 0:
@@ -138,7 +146,7 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
     return StepReport(
         changed,
         len(before),
-        notes=(f"{sign} activations, ranges by {options.method} over {count} samples",),
+        notes=tuple(notes),
         warnings=tuple(warnings),
         figures={"calibration_samples": count, "activations": sign},
     )
