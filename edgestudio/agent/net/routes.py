@@ -172,7 +172,10 @@ class BoardRoutes:
         if not api.is_role(role):
             raise InputError(f"A role is one of {', '.join(api.ROLES)}.", code="bad-field")
         peer = self._supervisor.peers.set_role(_fingerprint(request), api.role(role))
-        self._supervisor.emit_event("peer.role", peer=peer.fingerprint, peer_name=peer.name, role=peer.role)
+        said = f"{peer.name} is {peer.role} now."
+        self._supervisor.emit_event(
+            "peer.role", text=said, peer=peer.fingerprint, peer_name=peer.name, role=peer.role
+        )
         return web.json_response({"fingerprint": peer.fingerprint, "role": peer.role})
 
     async def _unpair(self, request: web.Request) -> web.Response:
@@ -181,7 +184,8 @@ class BoardRoutes:
             raise TrustError("Only the owner may unpair another studio.", code="role")
         with self._access.sparing(request.transport):
             peer = self._supervisor.peers.remove(fingerprint)
-        self._supervisor.emit_event("peer.removed", peer=peer.fingerprint, peer_name=peer.name)
+        said = f"{peer.name} was unpaired."
+        self._supervisor.emit_event("peer.removed", text=said, peer=peer.fingerprint, peer_name=peer.name)
         response = web.json_response({"fingerprint": fingerprint})
         if fingerprint == asking.fingerprint:
             response.force_close()

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_S = 15.0
 SHUTDOWN_S = 3.0
-REFRESH_S = 5.0
+HOUSEKEEPING_S = 5.0
 READ_BUFFER_BYTES = 512 * 1024
 
 
@@ -43,7 +43,7 @@ class AgentServer:
         self._runner = self._make_runner()
         self._listener: Listener | None = None
         self._announcement = Announcement(supervisor) if announce else None
-        self._refresher: asyncio.Task[None] | None = None
+        self._housekeeper: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -64,13 +64,13 @@ class AgentServer:
             raise
         if self._announcement is not None:
             await self._announcement.start(self.port)
-            self._refresher = asyncio.ensure_future(self._keep_announcement_true())
+        self._housekeeper = asyncio.ensure_future(self._keep_house())
 
     async def stop(self) -> None:
         """Withdraw the announcement, stop listening, end open requests within three seconds."""
-        if self._refresher is not None:
-            self._refresher.cancel()
-            await asyncio.gather(self._refresher, return_exceptions=True)
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+            await asyncio.gather(self._housekeeper, return_exceptions=True)
         if self._announcement is not None:
             await self._announcement.stop()
         if self._listener is not None:
@@ -83,11 +83,12 @@ class AgentServer:
         if self._announcement is not None:
             await self._announcement.update()
 
-    async def _keep_announcement_true(self) -> None:
-        # The pairing window closes by itself; nobody calls then.
+    async def _keep_house(self) -> None:
+        # The pairing window closes by itself, and time passes; nobody calls then.
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(HOUSEKEEPING_S)
             await self.refresh_announcement()
+            await asyncio.to_thread(self._supervisor.clock.keep)
 
     def _make_runner(self) -> web.AppRunner:
         application = web.Application(middlewares=[_explain], client_max_size=api.MAX_OFFER_BYTES)

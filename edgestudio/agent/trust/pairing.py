@@ -85,7 +85,7 @@ class PairingWindow:
         self._code, self._until = PairingCode.make(), self._clock() + api.PAIRING_WINDOW_S
         self._failures = 0
         self._pending.clear()
-        self._report("pairing.opened", role=self._role)
+        self._report("pairing.opened", text=f"Pairing is open for a studio as {self._role}.", role=self._role)
         opened = self.current
         assert opened is not None
         return opened
@@ -95,7 +95,7 @@ class PairingWindow:
         if self._code is not None:
             self._code = None
             self._pending.clear()
-            self._report("pairing.closed", reason=why)
+            self._report("pairing.closed", text=f"Pairing is closed: {why}.", reason=why)
 
     def start(self, body: object) -> dict[str, Any]:
         """Answer a studio's first message; raises TrustError `pairing-closed`, InputError."""
@@ -124,7 +124,8 @@ class PairingWindow:
             # On disk before it is told, so that a power cut leaves no studio that believes it is paired.
             peer = self._peers.add(pending.name, self._role, pending.certificate_pem)
             self.close("a studio was paired")
-        self._report("pairing.paired", peer=peer.fingerprint, peer_name=peer.name, role=peer.role)
+        said = f"{peer.name} was paired as {peer.role}."
+        self._report("pairing.paired", text=said, peer=peer.fingerprint, peer_name=peer.name, role=peer.role)
         answer = {
             "proof": pending.agreement.proof("board"),
             "role": peer.role,
@@ -150,7 +151,8 @@ class PairingWindow:
             )
         self._failures += 1
         left = api.PAIRING_TRIES - self._failures
-        self._report("pairing.failed", tries_left=left)
+        said = "A studio tried to pair with a wrong code, or somebody is between the two."
+        self._report("pairing.failed", text=said, level="warning", tries_left=left)
         if left <= 0:
             self.close(f"the code was wrong {api.PAIRING_TRIES} times")
         more = (
