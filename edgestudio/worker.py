@@ -82,14 +82,27 @@ def main(kinds: Mapping[str, JobKind] = KINDS) -> int:
         request = json.loads(line)
         spec = kinds[request["kind"]]
         _limit(spec)
-        module, _, function = spec.entry.partition(":")
-        entry: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
-        result = entry(request["params"], Path(request["out_dir"]), pipe)
+        result = _entry(spec)(request["params"], Path(request["out_dir"]), pipe)
         pipe.end({"event": "done", "result": result})
     except BaseException as error:  # noqa: BLE001  whatever ends the job is reported, then the process ends
         pipe.end(_failure(error))
         return 1
     return 0
+
+
+def _entry(spec: JobKind) -> Callable[..., dict[str, Any]]:
+    module, _, function = spec.entry.partition(":")
+    try:
+        entry: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise InputError(
+            f"“{spec.title}” is not part of this installation.",
+            hint="Install EdgeStudio again.",
+            code="unavailable",
+        ) from error
+    return entry
 
 
 def _move_stdout_aside() -> TextIO:

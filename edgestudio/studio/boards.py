@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from edgestudio.devices import pairing
@@ -14,6 +15,7 @@ from edgestudio.devices.profiles import profiles
 from edgestudio.devices.session import BoardSession
 from edgestudio.studio.address import parse_address
 from edgestudio.studio.board_directory import BoardDirectory, studio_name
+from edgestudio.studio.board_evaluation import evaluate_on_board
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.local_boards import LocalBoard, LocalBoards
 from edgestudio.studio.notices import NoticeService
@@ -215,6 +217,16 @@ class BoardService:
         """Latency of a model that runs on a board, measured there."""
         session = await self._directory.session(board_id)
         return await session.bench(model=model, soak_minutes=soak_minutes)
+
+    async def evaluate(self, board_id: str, data: Path, *, model: str | None = None) -> dict[str, Any]:
+        """Accuracy of a model that runs on a board, on labelled data from here."""
+        row = await self.refresh(board_id)
+        running = [active.model for active in row.active]
+        if model is None and len(running) != 1:
+            said = f"it runs {', '.join(running)}" if running else "it runs nothing"
+            raise DeviceError(f"Say which model of {row.name} to evaluate: {said}.", code="which-model")
+        session = await self._directory.session(board_id)
+        return await evaluate_on_board(session, model or running[0], data)
 
     # -- inside
 

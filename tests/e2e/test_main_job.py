@@ -65,13 +65,17 @@ def test_pair_push_watch_roll_back(desk, board, variant):
     assert refused.status == 3
 
 
-def test_a_board_is_benchmarked_where_it_is(desk, board):
+def test_a_board_is_benchmarked_and_evaluated_where_it_is(desk, board):
     pi = board()
     assert desk.run("pair", pi.address, "--code", pi.code).status == 0
     assert desk.run("push", MODEL, "--to", pi.address, *PUSH_EXTRAS).status == 0
     measured = desk.run("bench", "--device", pi.address)
     assert measured.status == 0, measured.said()
     assert measured.json["latency_ms"]["p50"] > 0
+    right = desk.run("evaluate", "--device", pi.address, "--data", CALIBRATION)
+    assert right.status == 0, right.said()
+    assert right.json["n"] == 200
+    assert right.json["top1"] > 0.97
 
 
 def test_optimize_leaves_artifact_and_lineage(desk, tmp_path):
