@@ -16,7 +16,7 @@ def install_view(store: BoardStore, row: InstallRow) -> dict[str, Any]:
     return {
         "id": row.id, "model": row.model, "release": release.counter if release else 0,
         "version": row.version, "state": row.state, "history": list(row.history), "reason": row.reason,
-        "tries": dict(row.tries), "active": version_of(store, row.active),
+        "tries": dict(row.tries), "transitions": row.transitions, "active": version_of(store, row.active),
         "previous": version_of(store, row.previous), "rolled_back_to": version_of(store, row.rolled_back_to),
         "started": row.started,
     }  # fmt: skip

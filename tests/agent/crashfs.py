@@ -6,7 +6,6 @@ not synced may be as it was at its last fsync, half written, or as it is. (As in
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,16 +29,20 @@ class CrashFS:
         self.sync_number = 0
         self.skip: set[int] = set()
         self._next = 0
+        self._linked: dict[Path, int] = {}
         for path, data in (files or {}).items():
             self.names[path] = self._inode(data)
             self.synced[self.names[path]] = data
         self.durable = dict(self.names)
+        self.durable_folders = set(self.folders)
 
     # -- FileOps
 
     def mkdir(self, path: Path) -> None:
         self._tick()
-        self.folders.add(path)  # an empty folder that appears or not makes no difference to any reader here
+        if path not in self.folders:
+            self.folders.add(path)
+            self.pending.append(("mkdir", path, None))
 
     def write_new(self, path: Path, data: bytes) -> None:
         self._create(path)
@@ -73,20 +76,19 @@ class CrashFS:
         if source in self.folders and source not in self.names:
             self.folders = {self._moved(folder, source, target) for folder in self.folders}
         self._rename(self.names, source, target)
-        self.pending.append(("rename", source, target))
+        if source.parent == target.parent:
+            self.pending.append(("rename", source, target))
+        else:  # two folders: each keeps its own half, and the wrong half alone loses the file
+            self._linked[target] = self.names[target]
+            self.pending += [("link", target, None), ("remove", source, None)]
 
     def fsync_dir(self, path: Path) -> None:
         self._tick()
         if not self._skipped():
             # A real journal may keep more; what counts is that it keeps at least the names in this folder.
-            rest: list[tuple[str, Path, Path | None]] = []
-            for change in self.pending:
-                touches = {change[1].parent, change[2].parent if change[2] else change[1].parent}
-                if path in touches:
-                    self._apply(self.durable, change)
-                else:
-                    rest.append(change)
-            self.pending = rest
+            for change in [change for change in self.pending if change[1].parent == path]:
+                self._apply(self.durable, self.durable_folders, change)
+                self.pending.remove(change)
 
     def remove(self, path: Path) -> None:
         self._tick()
@@ -129,16 +131,17 @@ class CrashFS:
     def after_power_cut(self) -> Iterator[CrashFS]:
         """Every disk that may be found when the power comes back."""
         for kept in range(len(self.pending) + 1):
-            names = dict(self.durable)
+            names, folders = dict(self.durable), set(self.durable_folders)
             for change in self.pending[:kept]:
-                self._apply(names, change)
+                self._apply(names, folders, change)
+            names = {path: number for path, number in names.items() if set(path.parents) <= folders}
             dirty = [n for n in sorted(set(names.values())) if bytes(self.inodes[n]) != self.synced.get(n)]
-            for choice in itertools.product((0, 1, 2), repeat=len(dirty)):
+            for choice in _choices(len(dirty)):
                 contents = {n: self.synced.get(n, b"") for n in names.values()}
                 for number, how in zip(dirty, choice, strict=True):
                     contents[number] = self._torn(number, how)
                 files = {path: contents[number] for path, number in names.items()}
-                yield CrashFS(files, {parent for path in files for parent in path.parents})
+                yield CrashFS(files, folders)
 
     def _torn(self, number: int, how: int) -> bytes:
         old, new = self.synced.get(number, b""), bytes(self.inodes[number])
@@ -151,15 +154,21 @@ class CrashFS:
             old[len(new) // 2 :] if len(new) == len(old) else b""
         )
 
-    def _apply(self, names: dict[Path, int], change: tuple[str, Path, Path | None]) -> None:
+    def _apply(
+        self, names: dict[Path, int], folders: set[Path], change: tuple[str, Path, Path | None]
+    ) -> None:
         kind, path, other = change
-        if kind == "create":
-            assert other is None
-            names[path] = self._created[path]
+        if kind == "mkdir":
+            folders.add(path)
+        elif kind == "link":
+            names[path] = self._linked[path]
         elif kind == "remove":
             names.pop(path, None)
         elif other is not None:
             self._rename(names, path, other)
+            moved = {self._moved(folder, path, other) for folder in folders}
+            folders.clear()
+            folders.update(moved)
 
     def _rename(self, names: dict[Path, int], source: Path, target: Path) -> None:
         for path in list(names):
@@ -178,8 +187,8 @@ class CrashFS:
         if path in self.names:
             raise FileExistsError(path)
         self.names[path] = self._inode(b"")
-        self._created = {**getattr(self, "_created", {}), path: self.names[path]}
-        self.pending.append(("create", path, None))
+        self._linked[path] = self.names[path]
+        self.pending.append(("link", path, None))
 
     def _inode(self, data: bytes) -> int:
         self._next += 1
@@ -194,3 +203,12 @@ class CrashFS:
         if self.stop_at is not None and self.count == self.stop_at:
             raise PowerCutError
         self.count += 1
+
+
+def _choices(dirty: int) -> list[tuple[int, ...]]:
+    """How torn each unsynced file is: all alike, or one that differs from all others; not the full product."""
+    alike = [(how,) * dirty for how in (0, 1, 2)]
+    single = [
+        tuple(how if at == index else 2 for at in range(dirty)) for how in (0, 1) for index in range(dirty)
+    ]
+    return sorted({*alike, *single})

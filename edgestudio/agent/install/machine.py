@@ -176,7 +176,7 @@ class InstallMachine:
             await self._steps.trial(row)
         self._commit(row)
         await self._steps.settle(row)
-        await asyncio.to_thread(self._store.collect)
+        await self._clean()
 
     def _commit(self, row: InstallRow) -> None:
         """One write makes the candidate the active release and remembers the one before it."""
@@ -241,5 +241,5 @@ class InstallMachine:
     async def _clean(self) -> None:
         try:
             await asyncio.to_thread(self._store.collect)
-        except EdgeStudioError:
+        except (EdgeStudioError, OSError):
             return  # a disk that refuses is reported by whoever needs it next

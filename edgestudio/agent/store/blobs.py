@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgestudio.agent.store.fsops import FileOps, storage_error, write_atomically
+from edgestudio.agent.store.fsops import FileOps, explained, make_folder, write_atomically
 from edgestudio.wire.api import CHUNK_BYTES, DIGEST
 from edgestudio.wire.errors import DeviceError
 from edgestudio.wire.release import ReleaseFile
@@ -37,7 +37,7 @@ class BlobStore:
     def prepare(self) -> None:
         """Make the folders and read which chunks the board has."""
         for folder in (self._root, self._root / "sha256", self._incoming):
-            self._ops.mkdir(folder)
+            make_folder(self._ops, folder)
         for digest in self.digests():
             self._index(digest)
 
@@ -78,9 +78,9 @@ class BlobStore:
         """Store small `data` durably and return its digest."""
         digest = hashlib.sha256(data).hexdigest()
         if not self.has(digest):
-            self._ops.mkdir(self.path(digest).parent)
-            write_atomically(self._ops, self.path(digest), data)
-            self._ops.fsync_dir(self._root / "sha256")
+            with explained("keeping a file"):
+                make_folder(self._ops, self.path(digest).parent)
+                write_atomically(self._ops, self.path(digest), data)
         return digest
 
     def remove(self, digest: str) -> None:
@@ -94,7 +94,7 @@ class BlobStore:
 
     def begin(self, spec: ReleaseFile) -> None:
         """Get ready to receive `spec`: space is reserved, chunks that arrived or exist elsewhere are used."""
-        with self._lock:
+        with self._lock, explained("getting ready to receive a file"):
             if self.has(spec.sha256):
                 return
             self._specs[spec.sha256] = spec
@@ -104,7 +104,6 @@ class BlobStore:
                 self._ops.remove(marks)
                 self._ops.preallocate(part, spec.size_bytes)
                 self._ops.write_new(marks, bytes(len(spec.chunks)))
-                self._ops.fsync_dir(self._incoming)
             self._have[spec.sha256] = self._trusted_marks(spec)
             for index, chunk in enumerate(spec.chunks):
                 if index not in self._have[spec.sha256] and chunk in self._chunks:
@@ -169,28 +168,19 @@ class BlobStore:
         spec = self.incoming(digest)
         if missing := self.missing(digest):
             return missing
-        part = self._part(digest)
-        self._ops.fsync(part)
-        if self._hash(part, spec.size_bytes) != digest:
-            with self._lock:
-                self._have[digest] = self._trusted_marks(spec)
-                return self.missing(digest) or self._start_over(spec)
-        target = self.path(digest)
-        self._ops.mkdir(target.parent)
-        write_atomically(self._ops, target.with_suffix(".chunks"), json.dumps(spec.chunks).encode())
-        self._ops.replace(part, target)
-        self._ops.fsync_dir(target.parent)
-        self._ops.fsync_dir(self._root / "sha256")
-        with self._lock:
-            self._ops.remove(self._map(digest))
-            self._ops.fsync_dir(self._incoming)
-            self._forget(digest)
-            self._index(digest)
+        with explained("checking a received file"):
+            part = self._part(digest)
+            self._ops.fsync(part)
+            if self._hash(part, spec.size_bytes) != digest:
+                with self._lock:
+                    self._have[digest] = self._trusted_marks(spec)
+                    return self.missing(digest) or self._start_over(spec)
+            self._accept(spec)
         return []
 
     def discard(self, digest: str) -> None:
         """Give up receiving `digest` and free its space."""
-        with self._lock:
+        with self._lock, explained("freeing space"):
             self._ops.remove(self._part(digest))
             self._ops.remove(self._map(digest))
             self._forget(digest)
@@ -230,8 +220,22 @@ class BlobStore:
             code="bad-manifest",
         )
 
+    def _accept(self, spec: ReleaseFile) -> None:
+        """The part holds what it should: it becomes a blob, durably."""
+        target = self.path(spec.sha256)
+        make_folder(self._ops, target.parent)
+        # The list of chunks only saves sending: a torn one is ignored, so nothing waits for it.
+        self._ops.remove(target.with_suffix(".chunks"))
+        self._ops.write_new(target.with_suffix(".chunks"), json.dumps(spec.chunks).encode())
+        self._ops.replace(self._part(spec.sha256), target)
+        self._ops.fsync_dir(target.parent)
+        with self._lock:
+            self._ops.remove(self._map(spec.sha256))
+            self._forget(spec.sha256)
+            self._index(spec.sha256)
+
     def _keep(self, spec: ReleaseFile, index: int, data: bytes) -> None:
-        try:
+        with explained("writing a chunk"):
             self._ops.pwrite(self._part(spec.sha256), index * CHUNK_BYTES, data)
             unsynced = self._unsynced.get(spec.sha256, 0) + 1
             if unsynced >= SYNC_EVERY_CHUNKS:
@@ -239,8 +243,6 @@ class BlobStore:
                 unsynced = 0
             self._unsynced[spec.sha256] = unsynced
             self._ops.pwrite(self._map(spec.sha256), index, b"\x01")
-        except OSError as failure:
-            raise storage_error(failure, "writing a chunk") from failure
         self._have[spec.sha256].add(index)
 
     def _reuse(self, spec: ReleaseFile, index: int) -> None:

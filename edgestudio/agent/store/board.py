@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgestudio.agent.store.blobs import BlobStore
-from edgestudio.agent.store.fsops import FileOps
+from edgestudio.agent.store.fsops import FileOps, make_folder
 from edgestudio.agent.store.gc import FINISHED, collect, forget_releases, releases_to_keep
 from edgestudio.agent.store.slots import MANIFEST, SlotStore
 from edgestudio.agent.store.state import BoardState, ModelRow, ReleaseRow, StateFile
@@ -39,7 +39,7 @@ class BoardStore:
 
     def open(self) -> None:
         """Read everything, sweep leftovers, drop references to what is gone."""
-        self.ops.mkdir(self.folder)
+        make_folder(self.ops, self.folder)
         self.blobs.prepare()
         self.slots.prepare()
         self.verdict = self.file.load()

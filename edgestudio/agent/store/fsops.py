@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -95,6 +97,15 @@ def storage_error(failure: OSError, doing: str) -> DeviceError:
         hint="The running model is not affected. Check the board's storage for wear.",
         code="storage",
     )
+
+
+@contextlib.contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turns what the disk refuses while `doing` something into a DeviceError."""
+    try:
+        yield
+    except OSError as failure:
+        raise storage_error(failure, doing) from failure
 
 
 class DiskOps:
@@ -220,6 +231,13 @@ class DiskOps:
         """See `FileOps`."""
         usage = os.statvfs(path)
         return usage.f_bavail * usage.f_frsize
+
+
+def make_folder(ops: FileOps, path: Path) -> None:
+    """Make the directory `path` durably; one that is there already costs nothing."""
+    if not ops.exists(path):
+        ops.mkdir(path)
+        ops.fsync_dir(path.parent)
 
 
 def write_atomically(ops: FileOps, path: Path, data: bytes) -> None:
