@@ -55,8 +55,13 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
 
 def inspect_file(path: Path, dimensions: Mapping[str, int] | None = None) -> dict[str, Any]:
     """The keys of `inspect` in docs/cli.md for the model at `path`; raises ModelError."""
+    return summarise(analysed(path, dimensions))
+
+
+def analysed(path: Path, dimensions: Mapping[str, int] | None = None) -> Analysis:
+    """The model at `path` with everything that can be added up; raises ModelError."""
     found = detect(path)
-    return summarise(_analysed(found, read_recognised(found), dimensions or {}))
+    return _analysed(found, read_recognised(found), dimensions or {})
 
 
 def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) -> Analysis:
