@@ -162,7 +162,7 @@ def generate(folder: Path, family: str, size: int) -> Path:
     return path
 
 
-def main(arguments: list[str]) -> int:
+def write_all(arguments: list[str]) -> int:
     """Write every family in every size."""
     if not arguments:
         print(__doc__)
@@ -174,4 +174,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_all(sys.argv[1:]))

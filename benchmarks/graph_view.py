@@ -1,0 +1,187 @@
+"""Times the graph view on generated graphs: first picture with its worker, panning, zooming, memory; and Netron.
+
+    python -m benchmarks.graph_view [--sizes 1000 10000 50000] [--families resnet transformer densenet]
+                                    [--no-netron] [--netron-limit 60] [--json FILE]
+
+"First picture" runs from the start of a fresh worker process, its imports included, to the end of the first
+painted frame in a window of 1600 x 1000 pixels. Netron runs in a headless Chromium where one is installed, and is
+timed from opening its page to the first drawn node: parsing, layout and painting, without the browser's own start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks import netron_in_chromium
+from benchmarks.generated_graphs import FAMILIES, generate
+
+SIZES = (1_000, 10_000, 50_000)
+_FRAMES = 200
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Everything about one file; call it in a process of its own, so that its memory is its own."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    import psutil
+    from PySide6.QtWidgets import QApplication
+
+    from edgestudio.model.layout import Layout
+    from edgestudio.ui import theme
+    from edgestudio.ui.graph.view import GraphView
+
+    app = QApplication([])
+    theme.install(app, "light")
+    view = GraphView()
+    view.resize(1600, 1000)
+    view.show()
+    app.processEvents()
+    before = psutil.Process().memory_info().rss
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        layout_path = _inspect_in_worker(path, Path(folder))
+        read = time.perf_counter()
+        view.set_model(None, Layout.load(layout_path))
+        view.viewport().repaint()
+        painted = time.perf_counter()
+    found: dict[str, Any] = {
+        "file": path.name,
+        "boxes": len(view.layout_shown),
+        "edges": len(view.layout_shown.boxes.source),
+        "first_picture_s": painted - begun,
+        "window_part_s": painted - read,
+    }
+    for zoom in (1.0, 0.4, 0.2, 0.05):
+        found[f"pan_ms@{zoom:g}"] = _percentiles(_pan(view, zoom))
+    found["zoom_ms"] = _percentiles(_zoom(view))
+    found["rss_mb"] = psutil.Process().memory_info().rss / 1e6
+    found["grown_mb"] = (psutil.Process().memory_info().rss - before) / 1e6
+    return found
+
+
+def _inspect_in_worker(path: Path, folder: Path) -> Path:
+    """Run the product's own worker; returns as soon as it has published the layout."""
+    request = {
+        "id": "b",
+        "kind": "inspect",
+        "params": {"path": str(path), "layout": True},
+        "out_dir": str(folder),
+    }
+    command = [sys.executable, "-m", "edgestudio", "--worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(json.dumps(request) + "\n")
+        worker.stdin.flush()
+        try:
+            for line in worker.stdout:
+                event = json.loads(line)
+                if event.get("event") == "partial" and event.get("key") == "layout":
+                    return Path(event["value"])
+                if event.get("event") == "failed":
+                    raise RuntimeError(event["message"])
+        finally:
+            worker.kill()
+    raise RuntimeError("the worker ended without a layout")
+
+
+def _pan(view: Any, zoom: float) -> list[tuple[float, float]]:
+    """Milliseconds of each frame while dragging up and down, first to parts never seen before."""
+    view.fit_width()
+    view.zoom_to(zoom)
+    view.viewport().repaint()
+    times = []
+    for frame in range(_FRAMES):
+        begun = _now()
+        view.pan(5 if frame % 4 == 0 else 0, -41 if frame % 20 < 16 else 63)
+        view.viewport().repaint()
+        times.append(_since(begun))
+    return times
+
+
+def _zoom(view: Any) -> list[tuple[float, float]]:
+    """Milliseconds of each frame while zooming out from 2 and back in; every one is painted afresh."""
+    view.zoom_to(2.0)
+    times = []
+    for frame in range(_FRAMES):
+        begun = _now()
+        view.zoom_by(0.95 if frame < _FRAMES // 2 else 1 / 0.95)
+        view.viewport().repaint()
+        times.append(_since(begun))
+    return times
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.thread_time()
+
+
+def _since(begun: tuple[float, float]) -> tuple[float, float]:
+    """Milliseconds by the clock, and of this thread's work alone, which other load does not touch."""
+    return (time.perf_counter() - begun[0]) * 1000, (time.thread_time() - begun[1]) * 1000
+
+
+def _percentiles(times: list[tuple[float, float]]) -> dict[str, float]:
+    clock, work = sorted(wall for wall, _ in times), sorted(cpu for _, cpu in times)
+    last = int(len(times) * 0.99)
+    return {"p50": clock[len(clock) // 2], "p99": clock[last], "cpu_p99": work[last]}
+
+
+def _report(found: dict[str, Any], netron: dict[str, Any] | None) -> None:
+    pans = [found[key] for key in found if key.startswith("pan_ms@")]
+    worst, work = (max(pan[key] for pan in pans) for key in ("p99", "cpu_p99"))
+    print(
+        f"{found['file']:26} {found['boxes']:>7,} boxes   first picture {found['first_picture_s']:.2f} s "
+        f"(window's part {found['window_part_s'] * 1000:.0f} ms)   memory {found['rss_mb']:.0f} MB"
+    )
+    print(
+        f"{'':26} pan p50 {pans[0]['p50']:.1f} ms, worst p99 {worst:.1f} ms (work {work:.1f} ms)   "
+        f"zoom p99 {found['zoom_ms']['p99']:.1f} ms (work {found['zoom_ms']['cpu_p99']:.1f} ms)",
+        flush=True,
+    )
+    if netron is not None:
+        if "seconds" in netron:
+            ratio = netron["seconds"] / found["first_picture_s"]
+            told = f"{netron['seconds']:.1f} s, {netron['peak_mb']:.0f} MB: {ratio:.0f} times as long"
+        else:
+            told = netron["reason"]
+        print(f"{'':26} Netron: {told}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a line for each graph."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
+    parser.add_argument("--no-netron", action="store_true", help="do not time Netron in a headless Chromium")
+    parser.add_argument("--netron-limit", type=float, default=60.0, help="seconds until Netron is given up")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgestudio-graphs")
+    parser.add_argument("--json", type=Path, help="also write all figures there")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.one:
+        print(json.dumps(measure(options.one)))
+        return 0
+    everything = []
+    for size in options.sizes:
+        for family in options.families:
+            path = generate(options.folder, family, size)
+            command = [sys.executable, "-m", "benchmarks.graph_view", "--one", str(path)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            netron = netron_in_chromium.measure(path, options.netron_limit) if not options.no_netron else None
+            _report(found, netron)
+            everything.append({**found, "netron": netron})
+    if options.json:
+        options.json.write_text(json.dumps(everything, indent=1), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
