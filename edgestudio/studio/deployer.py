@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ from edgestudio.wire.errors import DeviceError, EdgeStudioError
 
 _KEPT = 50
 _ABORT_S = 5.0
+# A board that was interrupted takes up its install again and needs a trial's time for it.
+_BUSY_S = 90.0
+_BUSY_POLL_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -157,7 +160,7 @@ class DeployService:
             session = await self._boards.session(row.board)
             await self._preflight(push, row, session)
             release = await self._release(push, row)
-            async with contextlib.aclosing(deploy(session, self._maker.publisher, release)) as states:
+            async with contextlib.aclosing(self._states(row.id, session, release)) as states:
                 async for state in states:
                     install_id = state.install_id or install_id
                     self._advance(row.id, state)
@@ -181,6 +184,23 @@ class DeployService:
             self._running.pop(row.id, None)
             with contextlib.suppress(EdgeStudioError, asyncio.CancelledError):
                 await self._boards.refresh(row.board)
+
+    async def _states(
+        self, row_id: str, session: BoardSession, release: Release
+    ) -> AsyncGenerator[DeployState, None]:
+        """The states of a push; where the board is busy with another install, that one is let end first."""
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                async with contextlib.aclosing(deploy(session, self._maker.publisher, release)) as states:
+                    async for state in states:
+                        yield state
+                return
+            except EdgeStudioError as error:
+                if error.code != "busy" or time.monotonic() > deadline:
+                    raise
+                self._step(row_id, "package", f"waiting: {error.message}")
+                await asyncio.sleep(_BUSY_POLL_S)
 
     async def _preflight(self, push: _Push, row: DeploymentRow, session: BoardSession) -> None:
         self._step(row.id, "preflight", "asking the board")
