@@ -152,7 +152,7 @@ class Demonstration:
         """A wrong code is refused with a sentence; the right one pairs."""
         hand = self.hand
         hand.click(f"board-pair-{self.board}", within=self._is_ours)
-        hand.wait("the pairing dialog", lambda: hand.find("pairing-code").hasFocus())
+        hand.click("pairing-code")
         code = self._code()
         hand.type(code)
         self._photograph("pairing")
