@@ -37,9 +37,11 @@ class Bridge(QObject):
         self._unsubscribe = bus.subscribe(self._take)
 
     def post(self, work: Callable[[], object]) -> None:
-        """Run `work` on the UI thread, after everything that was posted before."""
+        """Run `work` on the UI thread, after everything that was posted before; never once closed."""
         with self._lock:
-            must_wake = self._is_open and not self._waiting
+            if not self._is_open:
+                return
+            must_wake = not self._waiting
             self._waiting.append(work)
         if must_wake:
             self._woken.emit()

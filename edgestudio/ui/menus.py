@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar, QWidget
 
@@ -53,10 +54,11 @@ def action_for(command: Command, desk: Desk, parent: QWidget, *, is_global: bool
     return action
 
 
-class MenuSet:
+class MenuSet(QObject):
     """The window's actions: one per command, kept enabled or not as the selection says."""
 
     def __init__(self, desk: Desk, window: QWidget) -> None:
+        super().__init__(window)
         self._commands = desk.commands
         self.actions: dict[str, QAction] = {}
         for command in desk.commands:

@@ -28,9 +28,9 @@ class BoardTable(QTableView):
         self.setObjectName("boards-table")
         self.setAccessibleName("Boards")
         self._rows: dict[str, BoardRow] = {}
-        self._model = QStandardItemModel(0, len(COLUMNS))
+        self._model = QStandardItemModel(0, len(COLUMNS), self)
         self._model.setHorizontalHeaderLabels(list(COLUMNS))
-        self._filter = QSortFilterProxyModel()
+        self._filter = QSortFilterProxyModel(self)
         self._filter.setSourceModel(self._model)
         self._filter.setSortRole(SORT_ROLE)
         self._filter.setFilterKeyColumn(-1)

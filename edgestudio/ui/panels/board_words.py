@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from edgestudio.studio.rows import ActiveModel, BoardRow, ModelRow
 from edgestudio.ui import wording
+from edgestudio.wire.errors import InputError
+from edgestudio.wire.records import SensorReading
 
 # Presence: icon, colour role, word. Never the colour alone.
 PRESENCE = {
@@ -62,21 +63,33 @@ def freshness(active: ActiveModel, models: Iterable[ModelRow]) -> str:
 
 def temperature_c(row: BoardRow) -> float | None:
     """The hottest temperature that the board reports."""
-    values = [value for name, value in _readings(row.sensors) if "temperature" in name or name.endswith("_c")]
-    return max(values, default=None)
+    return max((each.value for each in _temperatures(row) if each.value is not None), default=None)
 
 
 def temperature(row: BoardRow) -> str:
-    """The temperature as text, with the reason where there is none."""
+    """The temperature as text, a dash where there is none."""
     value = temperature_c(row)
     return f"{value:.0f} °C" if value is not None else wording.DASH
 
 
-def _readings(sensors: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
-    for name, reading in sensors.items():
-        value = reading.get("value") if isinstance(reading, Mapping) else reading
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield name, float(value)
+def temperature_reason(row: BoardRow) -> str:
+    """Why there is no temperature, or which one is shown."""
+    if temperature_c(row) is not None:
+        return (
+            "Simulated temperature" if row.is_simulated else "The hottest temperature that the board reports"
+        )
+    reasons = [reading.reason for reading in _temperatures(row) if reading.reason]
+    return reasons[0].capitalize() if reasons else "No temperature was reported yet"
+
+
+def _temperatures(row: BoardRow) -> Iterable[SensorReading]:
+    for value in row.sensors.values():
+        try:
+            reading = SensorReading.from_wire(value)
+        except InputError:
+            continue
+        if reading.unit == "°C":
+            yield reading
 
 
 def _root(row: ModelRow, rows: Mapping[str, ModelRow]) -> str:

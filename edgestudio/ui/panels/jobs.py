@@ -68,6 +68,7 @@ class JobsPanel(QWidget):
         self.setObjectName("jobs-panel")
         self._desk = desk
         self._model = JobsModel(desk.stores.jobs)
+        self._model.setParent(self)
         self._build()
         self._clock = QTimer(self)
         self._clock.setInterval(500)

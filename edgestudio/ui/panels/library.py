@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QItemSelectionModel, QPoint, Qt, Signal
+from PySide6.QtCore import QItemSelectionModel, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QDrag, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -30,7 +30,7 @@ MENU = (
 )  # fmt: skip
 # The narrower the panel, the fewer columns: they go in this order until the name has its room.
 _FIRST_TO_GO = (1, 4, 3)
-_NAME_PX = 150
+_NAME_PX = 160
 
 
 class LibraryTree(QTreeView):
@@ -108,7 +108,9 @@ class LibraryPanel(QWidget):
         self.setObjectName("library-panel")
         self._desk = desk
         self._model = LibraryModel(desk.stores.models)
+        self._model.setParent(self)
         self._filter = LibraryFilter(self._model)
+        self._filter.setParent(self)
         self.tree = LibraryTree(desk, self._filter)
         self.search = QLineEdit()
         self.search.setObjectName("library-search")
@@ -165,6 +167,10 @@ class LibraryPanel(QWidget):
         self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.tree.customContextMenuRequested.connect(self._menu)
         self._model.rowsInserted.connect(self._grown)
+        self._room = QTimer(self)
+        self._room.setSingleShot(True)
+        self._room.timeout.connect(self.tree.make_room)
+        self._model.dataChanged.connect(self._filled)
         self._model.rowsRemoved.connect(self._show_emptiness)
         self._desk.stores.models.added.connect(self._greet)
         self._desk.selected.model_changed.connect(self._follow)
@@ -197,10 +203,12 @@ class LibraryPanel(QWidget):
         if self.tree.indexAt(where).isValid():
             context_menu(self, self._desk, MENU).popup(self.tree.viewport().mapToGlobal(where))
 
+    def _filled(self) -> None:
+        self._room.start(0)
+
     def _grown(self) -> None:
         self._show_emptiness()
         self.tree.expandAll()
-        self.tree.make_room()
 
     def _greet(self, row: ModelRow) -> None:
         """The first model is selected by itself, so that the next step is one click away."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QMimeData, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
@@ -37,9 +37,15 @@ def gain(row: ModelRow) -> str:
     return wording.change(before.get("size_bytes"), after.get("size_bytes")) if row.parent else ""
 
 
-def figures(row: ModelRow) -> tuple[str, str, str, str]:
+def measured_of(row: ModelRow, store: Store[ModelRow]) -> Mapping[str, Any]:
+    """What was measured on a model; a source was measured as the "before" of its variants."""
+    if row.after:
+        return row.after
+    return next((each.before for each in store.rows() if each.parent == row.sha256 and each.before), {})
+
+
+def figures(row: ModelRow, measured: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Format, size, accuracy and latency as texts."""
-    measured = row.after or {}
     return (
         row.format.upper() if row.format else wording.DASH,
         wording.size(row.size_bytes),
@@ -108,7 +114,7 @@ class LibraryModel(QStandardItemModel):
         first = self._items.get(row.sha256)
         if first is None:
             return
-        measured = row.after or {}
+        measured = measured_of(row, self._store)
         first.setText(row.name)
         first.setIcon(icons.icon("variant" if row.parent else "model", "accent" if row.parent else "muted"))
         first.setData(caption(row), CAPTION_ROLE)
@@ -122,12 +128,15 @@ class LibraryModel(QStandardItemModel):
             (measured.get("accuracy") or {}).get("top1", -1.0),
             latency.get("p50", 1e12) if isinstance(latency, dict) else 1e12,
         )
-        for column, text in enumerate(("", *figures(row))):
+        for column, text in enumerate(("", *figures(row, measured))):
             item = self._sibling(first, column)
             if column:
                 item.setText(text)
             item.setData(sort_keys[column], SORT_ROLE)
-        first.setAccessibleText(f"{row.name}, {caption(row)}, {', '.join(figures(row))}")
+        parent = self._store.get(row.parent)
+        if parent is not None and row.before and not parent.after:
+            self._change(parent)
+        first.setAccessibleText(f"{row.name}, {caption(row)}, {', '.join(figures(row, measured))}")
 
     def _remove(self, row: ModelRow) -> None:
         item = self._items.pop(row.sha256, None)
@@ -168,7 +177,7 @@ class LibraryFilter(QSortFilterProxyModel):
     def search(self, text: str) -> None:
         """Show only what contains every word of `text`."""
         self._text = text.casefold()
-        self.invalidateFilter()
+        self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
         """True when every word occurs in the row."""

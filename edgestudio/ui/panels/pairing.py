@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from edgestudio.studio.rows import BoardRow
@@ -34,19 +33,10 @@ class PairingDialog(QDialog):
         self._build()
         boards.changed.connect(self._follow)
         boards.removed.connect(self._follow)
+        self.finished.connect(self._unfollow)
         row = boards.get(board)
         if row is not None:
             self._follow(row)
-
-    def closeEvent(self, event: QCloseEvent) -> None:
-        """Stop following the board."""
-        self._boards.changed.disconnect(self._follow, missing_ok=True)
-        self._boards.removed.disconnect(self._follow, missing_ok=True)
-        super().closeEvent(event)
-
-    def reject(self) -> None:
-        """Escape closes like the button does."""
-        self.close()
 
     def _build(self) -> None:
         column = QVBoxLayout(self)
@@ -77,7 +67,7 @@ class PairingDialog(QDialog):
         self.code = QLineEdit()
         self.code.setObjectName("pairing-code")
         self.code.setAccessibleName("Pairing code")
-        self.code.setPlaceholderText("7-WORD-WORD")
+        self.code.setPlaceholderText("42-COPPER-LANTERN-TIGER")
         font = theme.mono_font(14)
         self.code.setFont(font)
         self.code.setMinimumHeight(40)
@@ -99,7 +89,7 @@ class PairingDialog(QDialog):
         self.pair_button = Button("Pair", "pairing-pair", kind="primary", run=self._go)
         self.pair_button.setDefault(True)
         self.pair_button.setEnabled(False)
-        cancel = Button("Cancel", "pairing-cancel", run=self.close)
+        cancel = Button("Cancel", "pairing-cancel", run=self.reject)
         cancel.setAutoDefault(False)
         buttons.addWidget(cancel)
         buttons.addWidget(self.pair_button)
@@ -114,6 +104,10 @@ class PairingDialog(QDialog):
         self._screen_text.setText("\n".join(row.screen[-4:]))
         if row.is_paired:
             self._paired(row)
+
+    def _unfollow(self) -> None:
+        self._boards.changed.disconnect(self._follow, missing_ok=True)
+        self._boards.removed.disconnect(self._follow, missing_ok=True)
 
     def _edited(self, text: str) -> None:
         at = self.code.cursorPosition()
@@ -136,7 +130,7 @@ class PairingDialog(QDialog):
         self.code.setEnabled(False)
         self.pair_button.setEnabled(False)
         self._say("success", "good", "Paired. Both sides now know each other's certificate.")
-        QTimer.singleShot(_CLOSES_AFTER_MS, self, self.close)
+        QTimer.singleShot(_CLOSES_AFTER_MS, self, self.accept)
 
     def _failed(self, error: EdgeStudioError) -> None:
         self._is_waiting = False

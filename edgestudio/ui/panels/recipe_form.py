@@ -30,8 +30,7 @@ class RecipeForm(QWidget):
     def show_recipe(self, document: Mapping[str, Any], model_format: str | None) -> None:
         """Build the forms anew; a pass that cannot run on this format here says why."""
         for group in self._groups:
-            self._column.removeWidget(group)
-            group.hide()
+            group.setParent(None)  # at once: two forms of one pass would share their names
             group.deleteLater()
         self._document = dict(document)
         self._forms, self._groups = [], []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from edgestudio.ui.dragging import dragged_files
@@ -36,10 +36,11 @@ class DropVeil(QFrame):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Judge drags of files over the window; anything else goes its way."""
         kind = event.type()
-        if kind == QEvent.Type.DragEnter and isinstance(event, QDragEnterEvent):
+        if kind in (QEvent.Type.DragEnter, QEvent.Type.DragMove) and isinstance(event, QDragMoveEvent):
             files = dragged_files(event.mimeData())
             if files:
-                self._show(files)
+                if self.isHidden():
+                    self._show(files)
                 event.setDropAction(Qt.DropAction.CopyAction)
                 event.accept()
                 return True

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
@@ -31,6 +32,7 @@ UNITS = {
     "percentile": " %",
 }  # fmt: skip
 _FAR = 2_000_000_000
+_INSET_PX = 6  # style sheets do not reach the text inside a spin box
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def _field(info: FieldInfo, name: str) -> Field:
         return _number(kind, info, name)
     if get_origin(kind) in (tuple, list, set, frozenset):
         return _list(kind)
+    if get_origin(kind) in (dict, Mapping):
+        return _mapping()
     return _text(kind, is_optional=is_optional)
 
 
@@ -173,6 +177,7 @@ def _number(kind: type, info: FieldInfo, name: str) -> Field:
         whole.setRange(int(max(low, -_FAR)), int(min(high, _FAR)))
         whole.setSuffix(suffix)
         whole.setGroupSeparatorShown(True)
+        whole.lineEdit().setTextMargins(_INSET_PX, 0, 0, 0)
         return Field(whole, whole.value, lambda value: whole.setValue(int(value or 0)))
     real = QDoubleSpinBox()
     real.setDecimals(4 if max(abs(low), abs(high)) <= 10 else 3)
@@ -180,6 +185,7 @@ def _number(kind: type, info: FieldInfo, name: str) -> Field:
     real.setRange(max(low + step, -_FAR), min(high, _FAR))
     real.setSingleStep(0.01 if high - low <= 2 else 1)
     real.setSuffix(suffix)
+    real.lineEdit().setTextMargins(_INSET_PX, 0, 0, 0)
     return Field(real, real.value, lambda value: real.setValue(float(value or 0)))
 
 
@@ -193,6 +199,23 @@ def _list(kind: Any) -> Field:
         return [convert(part.strip()) for part in line.text().split(",") if part.strip()]
 
     return Field(line, read, lambda value: line.setText(", ".join(str(each) for each in value or ())))
+
+
+def _mapping() -> Field:
+    line = QLineEdit()
+    line.setPlaceholderText("name: value, separated by commas")
+
+    def read() -> Any:
+        try:
+            return yaml.safe_load(f"{{{line.text()}}}")
+        except yaml.YAMLError:
+            return line.text()  # the model says what is wrong with it
+
+    def write(value: Mapping[str, Any] | None) -> None:
+        text = yaml.safe_dump(dict(value or {}), default_flow_style=True, allow_unicode=True, width=10_000)
+        line.setText(text.strip()[1:-1])
+
+    return Field(line, read, write)
 
 
 def _text(kind: Any, *, is_optional: bool) -> Field:
