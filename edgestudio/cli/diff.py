@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgestudio.cli.console import Console
@@ -29,4 +30,12 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
 
 
 def _entry(entry: object) -> str:
-    return entry if isinstance(entry, str) else json.dumps(entry, ensure_ascii=False, default=str)
+    if isinstance(entry, Mapping) and "op" in entry:
+        rest = {key: value for key, value in entry.items() if key not in ("op", "name", "index")}
+        said = f"{entry['op']} {entry.get('name') or entry.get('index')}"
+        return f"{said}: {_plain(rest)}" if rest else said
+    return entry if isinstance(entry, str) else _plain(entry)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

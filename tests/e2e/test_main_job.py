@@ -84,3 +84,18 @@ def test_optimize_leaves_artifact_and_lineage(desk, tmp_path):
     assert Path(made.json["artifact"]).parent == tmp_path / "out"
     assert made.json["after"]["size_bytes"] < made.json["before"]["size_bytes"]
     assert len(made.json["parent"]) == 64
+
+
+def test_difference_and_fit_are_said(desk, variant):
+    same = desk.run("diff", MODEL, MODEL)
+    assert same.status == 0, same.said()
+    assert same.json["identical"] is True
+    other = desk.run("diff", MODEL, variant)
+    assert other.json["identical"] is False
+    assert other.json["added"]
+    fits = desk.run("check", MODEL, "--target", "pi5")
+    assert fits.status == 0, fits.said()
+    assert {entry["op"] for entry in fits.json["operators"]} >= {"Conv", "Gemm"}
+    nowhere = desk.run("check", MODEL, "--target", "nonsense")
+    assert nowhere.status == 2
+    assert nowhere.json["error"]["hint"]
