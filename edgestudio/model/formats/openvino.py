@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
@@ -83,22 +84,47 @@ class _Tree:
         )
 
 
-def read(found: Recognised) -> Model:
-    """The model at `found.file`; raises ModelError when it is damaged."""
-    with opened(found.file) as buffer:
-        size = len(buffer)
+def _parsed(path: Path) -> Element:
+    with opened(path) as buffer:
         tree = _Tree()
         try:
             tree.parser.Parse(bytes(buffer), True)
         except expat.ExpatError as error:
             raise ModelError(
-                f"{found.path.name} is an OpenVINO model that is cut short or damaged: {error}.",
+                f"{path.name} is an OpenVINO model that is cut short or damaged: {error}.",
                 hint="Copy the .xml and the .bin file again.",
                 code="damaged-model",
             ) from error
-    root = tree.root
-    if root is None or root.tag != "net":
-        raise ModelError(f"{found.path.name} holds no OpenVINO network.", hint="Choose the model file.")
+    if tree.root is None or tree.root.tag != "net":
+        raise ModelError(f"{path.name} holds no OpenVINO network.", hint="Choose the model file.")
+    return tree.root
+
+
+def stored_constants(path: Path) -> list[tuple[str, str, tuple[int, ...], int, int]]:
+    """Name, type, shape, start and size in the `.bin` of every constant of the main graph; raises ModelError."""
+    layers = _parsed(path).find("layers")
+    found = []
+    for layer in layers.all("layer") if layers is not None else ():
+        data = layer.find("data")
+        if layer.attributes.get("type") == "Const" and data is not None:
+            given = data.attributes
+            shape = tuple(int(size) for size in given.get("shape", "").split(",") if size.strip().isdigit())
+            place = int(given.get("offset") or 0), int(given.get("size") or 0)
+            found.append(
+                (
+                    layer.attributes.get("name", ""),
+                    _DTYPES.get(given.get("element_type", ""), ""),
+                    shape,
+                    *place,
+                )
+            )
+    return found
+
+
+def read(found: Recognised) -> Model:
+    """The model at `found.file`; raises ModelError when it is damaged."""
+    size = found.file.stat().st_size
+    root = _parsed(found.file)
     warnings = list(found.warnings)
     weights = found.file.with_suffix(".bin")
     has_weights = weights.is_file()

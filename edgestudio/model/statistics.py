@@ -1,0 +1,69 @@
+"""Describes the values of weights: range, mean, spread, zeros and a histogram; for workers, on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgestudio.model.weights import Array, weight_loaders
+from edgestudio.wire.progress import Progress
+
+BINS = 64
+_CHUNK = 1 << 22
+"""Elements looked at in one go: 32 MB in double precision, however large the weight is."""
+
+
+def statistics_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
+    """Statistics of the weights of `params["path"]`, of all or those in `params["names"]`; entry point of a job."""
+    loaders = weight_loaders(Path(str(params["path"])))
+    wanted = params.get("names")
+    names = [name for name in (loaders if wanted is None else wanted) if name in loaders]
+    tensors = []
+    for position, name in enumerate(names):
+        progress.phase("read weights", position / max(len(names), 1))
+        values = loaders[name]()
+        if values is not None:
+            tensors.append({"name": name, **describe(values)})
+    zeros = sum(int(tensor["zeros"]) for tensor in tensors)
+    total = sum(int(tensor["count"]) for tensor in tensors)
+    return {"tensors": tensors, "sparsity": zeros / total if total else None}
+
+
+def describe(values: Array) -> dict[str, Any]:
+    """Count, min, max, mean, std, zeros, sparsity, and counts in 64 equal bins between min and max.
+
+    Values that are no finite numbers are counted as `not_finite` and left out of everything else.
+    """
+    flat = values.reshape(-1)
+    count, zeros, finite = int(flat.size), 0, 0
+    low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
+    for start in range(0, count, _CHUNK):
+        part = flat[start : start + _CHUNK].astype(np.float64)
+        part = part[np.isfinite(part)]
+        if not part.size:
+            continue
+        finite += int(part.size)
+        zeros += int(np.count_nonzero(part == 0))
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+        total += float(part.sum())
+        squares += float(np.square(part).sum())
+    known: dict[str, Any] = {
+        "dtype": str(values.dtype), "shape": list(values.shape), "count": count, "zeros": zeros,
+        "sparsity": zeros / count if count else None, "not_finite": count - finite,
+        "min": None, "max": None, "mean": None, "std": None, "histogram": None,
+    }  # fmt: skip
+    if not finite:
+        return known
+    mean = total / finite
+    bins = np.zeros(BINS, np.int64)
+    # Bins narrower than the numbers' own precision cannot be told apart (a constant 2^63 in a slice's end).
+    narrowest = BINS * float(np.spacing(max(abs(low), abs(high), 1.0)))
+    top = high if high - low > narrowest else low + max(narrowest * 2, 1.0)
+    for start in range(0, count, _CHUNK):
+        part = flat[start : start + _CHUNK].astype(np.float64)
+        bins += np.histogram(part[np.isfinite(part)], BINS, (low, top))[0]
+    spread = float(np.sqrt(max(squares / finite - mean * mean, 0.0)))
+    return {**known, "min": low, "max": high, "mean": mean, "std": spread, "histogram": bins.tolist()}
