@@ -21,6 +21,8 @@ _LABEL_CHARACTER_PX = 7.9
 _DETAIL_CHARACTER_PX = 6.3
 _PADDING_PX = 30.0
 _NARROWEST_PX, _WIDEST_PX = 72.0, 240.0
+_NARROWEST_OPERATOR_PX = 124.0
+"""Room for a shape, which may become known only after the first picture."""
 _LONGEST_DETAIL = 34
 _KEEP_IF_LESS_IS_LIVE = 0.05
 
@@ -83,7 +85,7 @@ def build_boxes(
         label,
         details,
         detail,
-        _widths(labels, label, details, detail),
+        _widths(kind, labels, label, details, detail),
         np.array([_OPERATOR_HEIGHT_PX, _TERMINAL_HEIGHT_PX, _TERMINAL_HEIGHT_PX, _GROUP_HEIGHT_PX])[kind],
         source,
         target,
@@ -202,9 +204,14 @@ def _table(texts: list[str]) -> tuple[tuple[str, ...], Ints]:
     return tuple(number), index
 
 
-def _widths(labels: tuple[str, ...], label: Ints, details: tuple[str, ...], detail: Ints) -> Floats:
+def _widths(
+    kind: Bytes, labels: tuple[str, ...], label: Ints, details: tuple[str, ...], detail: Ints
+) -> Floats:
     """Wide enough for both lines, from the mean width of a character: the window alone knows the font."""
     first = np.array([len(text) * _LABEL_CHARACTER_PX for text in labels] or [0.0])
     second = np.array([len(text) * _DETAIL_CHARACTER_PX for text in details] or [0.0])
     widths: Floats = np.maximum(first[label], second[detail]) + _PADDING_PX
-    return np.clip(widths, _NARROWEST_PX, _WIDEST_PX)
+    narrowest = np.where(
+        (kind == BoxKind.OPERATOR) | (kind == BoxKind.GROUP), _NARROWEST_OPERATOR_PX, _NARROWEST_PX
+    )
+    return np.clip(widths, narrowest, _WIDEST_PX)

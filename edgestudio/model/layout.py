@@ -75,8 +75,8 @@ class Layout:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 data = {name: arrays[name] for name in arrays.files}
-        except (OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path.name} is not a saved layout: {error}") from error
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path.name} is not a saved layout, or was cut short.") from error
         wanted = {"schema", *_TEXTS, *_BOX_COLUMNS, *_EDGE_COLUMNS}
         if wanted - data.keys() or int(data["schema"][0]) != _SCHEMA:
             raise ValueError(f"{path.name} is not a layout saved by this version")

@@ -141,7 +141,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: str) -> None:
             [99] * len(columns["target"]), object if damage == "pickle" else np.int32
         )
         np.savez(path, **columns)
-    with pytest.raises(ValueError, match=r"layout\.npz|pickle"):
+    with pytest.raises(ValueError, match=r"layout\.npz"):
         Layout.load(path)
 
 

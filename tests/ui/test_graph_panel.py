@@ -1,0 +1,392 @@
+"""The graph panel, driven by pointer and keyboard: open, select, walk, search, trace, collapse, colour, export."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QImage, QWheelEvent
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from edgestudio.model import graph as graphs
+from edgestudio.model.boxes import BoxKind
+from edgestudio.model.graph import Graph, Model, Node, Quantization, Tensor
+from edgestudio.model.layout import lay_out
+from edgestudio.ui import theme
+from edgestudio.ui.graph import export, menu
+from edgestudio.ui.graph.overlay import Overlay, read_overlay
+from edgestudio.ui.graph.panel import GraphPanel
+from edgestudio.wire.errors import InputError
+
+
+def network(blocks: int) -> Model:
+    """A chain of residual blocks in scopes, with weights, shapes, MACs and one quantised tensor."""
+    tensors = [Tensor("image", "float32", (1, 3, 32, 32), "input")]
+    nodes: list[Node] = []
+    x = 0
+    for block in range(blocks):
+        weight = len(tensors)
+        scales = Quantization((0.1, 0.2, 0.4), (0, 0, 0), 0, "int8") if block == 0 else None
+        tensors.append(Tensor(f"w{block}", "int8", (64, 3, 3, 3), "constant", 1728, scales))
+        tensors += [
+            Tensor(f"{part}{block}", "float32", (1, 64, 32, 32), size_bytes=262_144) for part in "abc"
+        ]
+        scope = f"stage/block.{block}"
+        conv = {"kernel_shape": [5, 5] if block == 1 else [3, 3], "group": 1}
+        nodes.append(
+            Node(
+                f"{scope}/conv",
+                "Conv",
+                (x, weight),
+                (weight + 1,),
+                conv,
+                scope=scope,
+                macs=1000 * (block + 1),
+            )
+        )
+        nodes.append(Node(f"{scope}/relu", "Relu", (weight + 1,), (weight + 2,), scope=scope))
+        nodes.append(Node(f"{scope}/add", "Add", (weight + 1, weight + 2), (weight + 3,), scope=scope))
+        x = weight + 3
+    nodes.append(Node("head", "Gemm", (x,), (len(tensors),)))
+    tensors.append(Tensor("logits", "float32", (1, 10), "output"))
+    graph = Graph("net", tuple(nodes), tuple(tensors), (0,), (len(tensors) - 1,))
+    return Model("onnx", "8", "tests", {"ai.onnx": 17}, (graph,), 1000)
+
+
+@pytest.fixture
+def panel(qtbot: QtBot) -> GraphPanel:
+    made = GraphPanel()
+    qtbot.addWidget(made)
+    made.resize(1300, 800)
+    made.show()
+    qtbot.waitExposed(made)
+    return made
+
+
+def opened(qtbot: QtBot, panel: GraphPanel, blocks: int = 5) -> GraphPanel:
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_model(network(blocks), "net")
+    return panel
+
+
+def level(qtbot: QtBot, panel: GraphPanel, number: int) -> None:
+    before = panel.view.layout_shown
+    panel.set_level(number)
+    qtbot.waitUntil(lambda: panel.view.layout_shown is not before)
+
+
+def middle(panel: GraphPanel, box: int) -> QPoint:
+    return panel.view.box_rect(box).center()
+
+
+def box_of(panel: GraphPanel, node: int) -> int:
+    return int(panel.boxes_of_nodes()[node])
+
+
+def test_saved_files_are_drawn_first_and_then_understood(
+    qtbot: QtBot, panel: GraphPanel, tmp_path: Path
+) -> None:
+    model = network(5)
+    graphs.save(model, tmp_path / "graph.json")
+    lay_out(model.main).save(tmp_path / "layout.npz")
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_files(
+            tmp_path / "graph.json", tmp_path / "layout.npz", "net", {"format": "onnx", "nodes": 16}
+        )
+        qtbot.waitUntil(lambda: len(panel.view.layout_shown) == 18)
+        assert panel.document is None
+    assert "16 nodes" in panel.header.findChild(object, "graph-facts").text()  # type: ignore[attr-defined]
+    assert panel.table.layer_model.rowCount() == 16
+
+
+def test_a_damaged_file_is_a_sentence(qtbot: QtBot, panel: GraphPanel, tmp_path: Path) -> None:
+    (tmp_path / "layout.npz").write_bytes(b"PK nothing")
+    with qtbot.waitSignal(panel.failed) as caught:
+        panel.show_files(tmp_path / "graph.json", tmp_path / "layout.npz", "net", {})
+    assert "layout.npz" in caught.args[0]
+
+
+def test_a_click_selects_and_describes(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    with qtbot.waitSignal(panel.node_selected) as caught:
+        qtbot.mouseClick(
+            panel.view.viewport(), Qt.MouseButton.LeftButton, pos=middle(panel, box_of(panel, 0))
+        )
+    assert caught.args == [0]
+    text = panel.properties.text()
+    for part in (
+        "Conv",
+        "stage/block.0/conv",
+        "kernel_shape",
+        "[3, 3]",
+        "1×64×32×32",
+        "1,000",
+        "3 channels along axis 0",
+    ):
+        assert part in text
+    assert panel.table.currentIndex().row() == 0
+    qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(5, 5))
+    assert panel.view.selected_box == -1
+
+
+def test_a_row_of_the_table_selects_in_the_graph(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 40)
+    panel.sides.setCurrentWidget(panel.table)
+    panel.table.sortByColumn(6, Qt.SortOrder.DescendingOrder)
+    index = panel.table.model().index(0, 1)
+    qtbot.mouseClick(
+        panel.table.viewport(), Qt.MouseButton.LeftButton, pos=panel.table.visualRect(index).center()
+    )
+    assert panel.view.node_of(panel.view.selected_box) == 117
+    assert panel.view.viewport().rect().contains(middle(panel, panel.view.selected_box))
+
+
+def test_walking_by_keyboard(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    view = panel.view
+    view.setFocus()
+    panel.select_node(0)
+    for key, expected in ((Qt.Key.Key_Down, 1), (Qt.Key.Key_Down, 2), (Qt.Key.Key_Up, 1), (Qt.Key.Key_Up, 0)):
+        qtbot.keyClick(view, key)
+        assert view.node_of(view.selected_box) == expected
+    qtbot.keyClick(view, Qt.Key.Key_Up)
+    assert view.layout_shown.boxes.kind[view.selected_box] == BoxKind.INPUT
+    assert "Model input" in panel.properties.text()
+    qtbot.keyClick(view, Qt.Key.Key_Escape)
+    assert view.selected_box == -1
+
+
+def test_dragging_pans_and_the_wheel_zooms_at_the_pointer(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 30)
+    view = panel.view
+    before, at = view.camera, QPoint(300, 300)
+    qtbot.mousePress(view.viewport(), Qt.MouseButton.LeftButton, pos=at)
+    qtbot.mouseMove(view.viewport(), at - QPoint(0, 120))
+    qtbot.mouseRelease(view.viewport(), Qt.MouseButton.LeftButton, pos=at - QPoint(0, 120))
+    assert view.camera.top == pytest.approx(before.top + 120 / before.zoom, abs=2)
+    assert view.selected_box == -1
+    point = view.camera.to_graph(200, 150)
+    wheel = QWheelEvent(
+        QPointF(200, 150), view.viewport().mapToGlobal(QPointF(200, 150)), QPoint(), QPoint(0, 240),
+        Qt.MouseButton.NoButton, Qt.KeyboardModifier.ControlModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(view.viewport(), wheel)
+    assert view.camera.zoom > before.zoom
+    assert view.camera.to_window(*point) == pytest.approx((200, 150), abs=1.5)
+
+
+def test_panning_paints_the_same_as_painting_afresh(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 30)
+    view = panel.view
+    for zoom in (1.0, 0.4, 0.2, 0.05):
+        view.zoom_to(zoom)
+        view.look_at(100, 1500)
+        view.viewport().grab()
+        for dx, dy in ((13, -47), (-90, 21), (0, 133)):
+            view.pan(dx, dy)
+            view.viewport().grab()
+        panned = view.viewport().grab().toImage()
+        view.resize(view.size())
+        view._repaint_all()
+        afresh = view.viewport().grab().toImage()
+        assert _difference(panned, afresh) < 0.004, f"at zoom {zoom}"
+
+
+def _difference(first: QImage, second: QImage) -> float:
+    """The share of pixels that differ clearly; anti-aliasing at the seams may differ a little."""
+    arrays = [
+        np.frombuffer(i.convertToFormat(QImage.Format.Format_RGB32).constBits(), np.uint8).astype(int)
+        for i in (first, second)
+    ]
+    return float((np.abs(arrays[0] - arrays[1]) > 40).mean())
+
+
+def test_searching_counts_filters_and_steps(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 20)
+    field = panel.toolbar.search.field
+    qtbot.keyClick(panel, Qt.Key.Key_F, Qt.KeyboardModifier.ControlModifier)
+    qtbot.keyClicks(field, "op:Conv k>3")
+    qtbot.waitUntil(lambda: panel.matches == [3])
+    assert panel.table.layer_model.rowCount() == 1
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert panel.view.node_of(panel.view.selected_box) == 3
+    assert panel.toolbar.search.count.text() == "1 of 1"
+    field.setText("op:Relu")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert panel.toolbar.search.count.text() == "2 of 20"
+    qtbot.keyClick(field, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    assert panel.toolbar.search.count.text() == "1 of 20"
+    field.setText("colour:red")
+    panel.toolbar.search.search_now()
+    assert "not something to search by" in panel.toolbar.search.count.toolTip()
+    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    assert panel.table.layer_model.rowCount() == 61
+
+
+def test_shift_click_traces_the_way(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    panel.select_node(0)
+    shift = Qt.KeyboardModifier.ShiftModifier
+    qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, shift, middle(panel, box_of(panel, 3)))
+    trace = panel.view.trace
+    assert trace is not None
+    assert sorted(panel.view.node_of(int(box)) for box in np.flatnonzero(trace)) == [0, 1, 2, 3]
+    assert panel.banner.text() == "4 of 18 boxes"
+    panel.view.setFocus()
+    qtbot.keyClick(panel.view, Qt.Key.Key_Escape)
+    assert panel.view.trace is None
+    assert not panel.banner.isVisible()
+
+
+def test_the_menu_of_a_box_offers_what_applies(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    box = box_of(panel, 5)
+    built = menu.build_menu(panel, box)
+    actions = {action.text(): action for action in built.actions()}
+    actions["Show everything downstream"].trigger()
+    assert panel.view.trace is not None
+    assert int(panel.view.trace.sum()) == 12
+    actions["Find all Add"].trigger()
+    assert len(panel.matches) == 5
+    actions["Copy its name"].trigger()
+    assert QApplication.clipboard().text() == "stage/block.1/add"
+
+
+def test_modules_collapse_and_open_without_losing_the_place(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 20)
+    level(qtbot, panel, 1)
+    view = panel.view
+    groups = np.flatnonzero(view.layout_shown.boxes.kind == BoxKind.GROUP)
+    assert len(groups) == 20
+    group = int(groups[7])
+    view.reveal(group)
+    before, where = view.layout_shown, middle(panel, group)
+    qtbot.mouseDClick(view.viewport(), Qt.MouseButton.LeftButton, pos=where)
+    qtbot.waitUntil(lambda: view.layout_shown is not before)
+    conv = box_of(panel, 21)
+    assert view.node_of(conv) == 21
+    moved = middle(panel, conv) - where
+    assert abs(moved.y()) < 30
+    panel.select_node(21)
+    before = view.layout_shown
+    view.setFocus()
+    qtbot.keyClick(view, Qt.Key.Key_Backspace)
+    qtbot.waitUntil(lambda: view.layout_shown is not before)
+    assert view.layout_shown.boxes.kind[view.selected_box] == BoxKind.GROUP
+    assert "group of 3 nodes" in panel.properties.text()
+
+
+def test_choosing_a_hidden_node_opens_its_group(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 20)
+    level(qtbot, panel, 0)
+    before = panel.view.layout_shown
+    panel.select_node(30)
+    qtbot.waitUntil(lambda: panel.view.layout_shown is not before)
+    assert panel.view.node_of(panel.view.selected_box) == 30
+    assert len(panel.collapsed) == 19
+
+
+def test_an_overlay_colours_writes_and_has_a_legend(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    plain = panel.view.viewport().grab().toImage()
+    panel.add_overlay(Overlay("Latency", "ms", np.array([float(i) for i in range(16)])))
+    assert panel.legend.isVisible()
+    assert _difference(plain, panel.view.viewport().grab().toImage()) > 0.001
+    assert panel.table.layer_model.columnCount() == 8
+    level(qtbot, panel, 0)
+    assert panel.legend.isVisible()
+    panel.show_overlay(None)
+    assert not panel.legend.isVisible()
+
+
+def test_overlays_from_files(tmp_path: Path) -> None:
+    graph = network(2).main
+    (tmp_path / "a.csv").write_text("name,ms\nhead,2.5\nelsewhere,1\n")
+    assert read_overlay(tmp_path / "a.csv", graph).range() == (2.5, 2.5)
+    (tmp_path / "b.json").write_text('{"head": 4}')
+    assert read_overlay(tmp_path / "b.json", graph).range() == (4, 4)
+    (tmp_path / "c.csv").write_text("elsewhere,1\n")
+    with pytest.raises(InputError, match="None of the 1 names"):
+        read_overlay(tmp_path / "c.csv", graph)
+    (tmp_path / "d.json").write_text("[1")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_overlay(tmp_path / "d.json", graph)
+
+
+def test_everything_exports(qtbot: QtBot, panel: GraphPanel, tmp_path: Path) -> None:
+    opened(qtbot, panel)
+    for kind, name in (
+        ("view", "v.png"),
+        ("picture", "p.png"),
+        ("drawing", "d.svg"),
+        ("table", "t.csv"),
+        ("page", "g.html"),
+    ):
+        export.write(panel, tmp_path / name, kind)
+    picture = QImage(str(tmp_path / "p.png"))
+    assert picture.height() > picture.width() > 100
+    assert "<svg" in (tmp_path / "d.svg").read_text()
+    rows = list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))
+    assert rows[3]["Operator"] == "Conv"
+    assert float(rows[3]["MACs"]) == 2000
+    page = (tmp_path / "g.html").read_text()
+    data = json.loads(page.split('type="application/json">')[1].split("</script>")[0])
+    assert next(n["name"] for n in data["nodes"] if n) == "stage/block.0/conv"
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_bookmarks_lead_back(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 40)
+    panel.select_node(60)
+    panel.view.setFocus()
+    qtbot.keyClick(panel.view, Qt.Key.Key_B, Qt.KeyboardModifier.ControlModifier)
+    panel.view.select_box(-1)
+    panel.view.fit()
+    panel.toolbar.bookmarks.menu().actions()[-1].trigger()
+    assert panel.view.node_of(panel.view.selected_box) == 60
+
+
+def test_the_mini_map_leads_there(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 60)
+    bottom = panel.view.scene_shown.bounds.bottom
+    qtbot.mouseClick(panel.minimap, Qt.MouseButton.LeftButton, pos=QPoint(40, panel.minimap.height() - 12))
+    assert panel.view.visible().bottom > bottom * 0.9
+    assert panel.minimap.frame().top() > panel.minimap.height() * 0.7
+
+
+def test_dropped_files_are_announced(qtbot: QtBot, panel: GraphPanel, tmp_path: Path) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / "a.onnx"))])
+    actions, button, none = (
+        Qt.DropAction.CopyAction,
+        Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )
+    QApplication.sendEvent(panel, QDragEnterEvent(QPoint(50, 50), actions, data, button, none))
+    with qtbot.waitSignal(panel.files_dropped) as caught:
+        QApplication.sendEvent(panel, QDropEvent(QPointF(50, 50), actions, data, button, none))
+    assert caught.args == [[tmp_path / "a.onnx"]]
+
+
+def test_both_themes_paint(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    theme.set_mode("light")
+    light = panel.view.viewport().grab().toImage()
+    theme.set_mode("dark")
+    dark = panel.view.viewport().grab().toImage()
+    assert light.pixelColor(3, 3).lightness() > 200
+    assert dark.pixelColor(3, 3).lightness() < 60
+    theme.set_mode("light")
+
+
+def test_weights_without_a_graph_say_so(qtbot: QtBot, panel: GraphPanel) -> None:
+    weights = (Tensor("w", "float32", (3,), "constant"),)
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_model(Model("safetensors", None, None, {}, (), 10, weights=weights), "w")
+    assert not panel.view.isVisible()
