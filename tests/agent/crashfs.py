@@ -117,11 +117,13 @@ class CrashFS:
         return path in self.names or path in self.folders
 
     def list_dir(self, path: Path) -> list[str]:
-        below = [p for p in (*self.names, *self.folders) if path in p.parents]
-        return sorted({p.relative_to(path).parts[0] for p in below})
+        # By text: comparing `Path.parents` here was nine tenths of an enumeration's time.
+        start = f"{path}/"
+        below = [name for name in map(str, (*self.names, *self.folders)) if name.startswith(start)]
+        return sorted({name[len(start) :].partition("/")[0] for name in below})
 
     def is_dir(self, path: Path) -> bool:
-        return path in self.folders or any(path in p.parents for p in self.names)
+        return path in self.folders or any(str(p).startswith(f"{path}/") for p in self.names)
 
     def free_bytes(self, path: Path) -> int:
         return 1 << 40
