@@ -9,10 +9,11 @@ from typing import Any
 from edgestudio.model.building import MAX_DEPTH, GraphBuilder
 from edgestudio.model.content import opened
 from edgestudio.model.detect import Recognised
-from edgestudio.model.dtypes import size_bytes
+from edgestudio.model.dtypes import is_float, size_bytes
 from edgestudio.model.formats.onnx_external import ExternalData
 from edgestudio.model.formats.onnx_quantization import attach_quantization
 from edgestudio.model.formats.onnx_values import (
+    SMALL_COUNT,
     TensorHeader,
     attribute_value,
     header_values,
@@ -29,6 +30,8 @@ NEWEST_OPSET = 28
 NEWEST_IR = 14
 STANDARD_DOMAINS = {"", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training"}
 _CACHED_BYTES = 256
+_FEW = 4
+"""Real numbers are kept only as literals of the computation; whole ones are shapes and axes, which are longer."""
 
 
 def read(found: Recognised) -> Model:
@@ -180,7 +183,7 @@ class _Reader:
             self.external.add(name, header.external, expected)
         elif header.raw is not None and expected is not None and len(header.raw) != expected:
             self.warnings.append(f"weight {name} holds {len(header.raw)} bytes where {expected} are due")
-        values = header_values(header)
+        values = header_values(header, _FEW if is_float(header.dtype) else SMALL_COUNT)
         if values is not None:
             builder.values[index] = values
         return index

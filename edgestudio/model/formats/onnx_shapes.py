@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgestudio.model.content import opened
 from edgestudio.model.dtypes import size_bytes
@@ -27,9 +27,8 @@ def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None 
     """
     try:
         with opened(path) as buffer:
-            small = skeleton(memoryview(buffer))
-        inferred = _infer(small, dimensions)
-        tables = _tables(memoryview(inferred))
+            small = skeleton(memoryview(buffer), dimensions)
+        tables = _tables(memoryview(_infer(small)))
     except (WireError, RecursionError, ValueError, RuntimeError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
         return replace(model, warnings=(*model.warnings, f"shapes could not be inferred: {reason}"))
@@ -45,48 +44,20 @@ def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None 
     return replace(model, graphs=tuple(graphs))
 
 
-def _infer(small: bytes, dimensions: Mapping[str, int] | None) -> bytes:
+def _infer(small: bytes) -> bytes:
+    """The model with inferred shapes; by files, which keeps three copies of the graph out of this process."""
     import onnx
-    from google.protobuf.message import Error  # type: ignore[import-untyped]
 
-    try:
-        proto = onnx.load_model_from_string(small)
-        if dimensions is not None:
-            _bind(proto.graph, dimensions)
-        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=False, data_prop=True)
-        return bytes(inferred.SerializeToString())
-    except (Error, onnx.shape_inference.InferenceError) as error:
-        raise ValueError(str(error)) from error
-
-
-def _bind(graph: Any, dimensions: Mapping[str, int]) -> None:
-    """Set dimensions of the inputs, and forget shapes that were worked out from the symbolic ones."""
-    weights = {tensor.name for tensor in graph.initializer}
-    for value in graph.input:
-        for position, dim in enumerate(value.type.tensor_type.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value > 0:
-                continue
-            size = dimensions.get(dim.dim_param or f"{value.name}:{position}")
-            if size is None and position == 0 and value.name not in weights and not dim.dim_param:
-                size = 1
-            if size is not None:
-                dim.dim_value = size
-    for value in graph.output:
-        _forget(value)
-    kept = [value for value in graph.value_info if _is_concrete(value)]
-    if len(kept) != len(graph.value_info):
-        del graph.value_info[:]
-        graph.value_info.extend(kept)
-
-
-def _is_concrete(value: Any) -> bool:
-    return all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
-
-
-def _forget(value: Any) -> None:
-    for dim in value.type.tensor_type.shape.dim:
-        if not dim.HasField("dim_value"):
-            dim.ClearField("dim_param")
+    with tempfile.TemporaryDirectory(prefix="edgestudio-shapes-") as folder:
+        source, target = Path(folder, "in.onnx"), Path(folder, "out.onnx")
+        source.write_bytes(small)
+        try:
+            onnx.shape_inference.infer_shapes_path(
+                str(source), str(target), strict_mode=False, data_prop=True
+            )
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+            raise ValueError(str(error)) from error
+        return target.read_bytes()
 
 
 def _tables(view: memoryview) -> list[Types]:
