@@ -165,6 +165,7 @@ class MainWindow(QMainWindow):
         for name in TABS:
             shows[name] = partial(self.turn_to, name)
         shows["find"] = self._find
+        shows["properties"] = self._show_properties
         shows["palette"] = self.palette_popup.open
         shows["settings"] = lambda: dialogs.SettingsDialog(self._requests, self).show()
         shows["doctor"] = lambda: dialogs.DoctorDialog(self._requests, self).show()
@@ -187,6 +188,16 @@ class MainWindow(QMainWindow):
         page = self.graph.page if self.tabs.currentWidget() is self.graph else None
         line = page.findChild(QWidget, "graph-search") if page else None
         (line or self.library.search).setFocus(Qt.FocusReason.ShortcutFocusReason)
+
+    def _show_properties(self) -> None:
+        if self.tabs.currentWidget() is self.graph:
+            from edgestudio.ui.panels.graph_page import GraphPage  # loaded with its tab, not with the window
+
+            page = self.graph.page
+            assert isinstance(page, GraphPage)
+            page.panel.show_properties()
+        else:
+            self.docks.bring_forward("properties")
 
     def _full_screen(self) -> None:
         if self.isFullScreen():

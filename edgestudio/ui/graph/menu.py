@@ -30,7 +30,7 @@ _EXPORTS: tuple[tuple[str, str, str], ...] = (
 
 
 def attach(panel: GraphPanel) -> None:
-    """Fill the toolbar's menus and bind Ctrl+B."""
+    """Fill the toolbar's menus and bind Ctrl+D."""
     for title, name, kind in _EXPORTS:
         panel.toolbar.export.menu().addAction(title, partial(_export, panel, name, kind))
     panel.toolbar.export.menu().addSeparator()
@@ -38,7 +38,7 @@ def attach(panel: GraphPanel) -> None:
     bookmarks = panel.toolbar.bookmarks.menu()
     bookmarks.addAction("Add a bookmark here", lambda: add_bookmark(panel))
     bookmarks.addSeparator()
-    shortcut = QShortcut(QKeySequence("Ctrl+B"), panel)
+    shortcut = QShortcut(QKeySequence("Ctrl+D"), panel)
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
     shortcut.activated.connect(lambda: add_bookmark(panel))
 

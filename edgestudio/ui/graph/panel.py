@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from edgestudio.model.boxes import BoxKind
@@ -196,8 +196,12 @@ class GraphPanel(GraphStage):
         if self.document is not None and boxes.kind[box] == BoxKind.GROUP:
             self.set_collapsed(self.document.opened(self.collapsed, int(boxes.ref[box])), hold=box)
         else:
-            self.toolbar.side.setChecked(True)
-            self.sides.setCurrentWidget(self.properties)
+            self.show_properties()
+
+    def show_properties(self) -> None:
+        """Bring the properties of what is selected forward."""
+        self.toolbar.side.setChecked(True)
+        self.sides.setCurrentWidget(self.properties)
 
     def collapse_around(self) -> None:
         """Close the innermost open group around the selection: one level up."""
@@ -258,10 +262,6 @@ class GraphPanel(GraphStage):
         self.banner.dismissed.connect(lambda: view.show_trace(None))
         self.table.node_chosen.connect(self.select_node)
         self.properties.node_chosen.connect(self.select_node)
-        for keys, run in (("Ctrl+F", self.focus_search), ("Ctrl+Return", bar.side.toggle)):
-            shortcut = QShortcut(QKeySequence(keys), self)
-            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            shortcut.activated.connect(run)
 
     def _forget(self) -> None:
         self._soon.stop()

@@ -35,7 +35,7 @@ class GraphToolbar(QWidget):
         self.fit = IconButton("fit", "Fit the whole graph (0)", "graph-fit")
         self.zoom_in = IconButton("zoom-in", "Zoom in (+)", "graph-zoom-in")
         self.zoom_out = IconButton("zoom-out", "Zoom out (−)", "graph-zoom-out")
-        self.bookmarks = _menu_button("bookmark", "Bookmarks (Ctrl+B adds one)", "graph-bookmarks")
+        self.bookmarks = _menu_button("bookmark", "Bookmarks (Ctrl+D adds one)", "graph-bookmarks")
         self.export = _menu_button("export", "Export the graph", "graph-export")
         self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
         self.side.setCheckable(True)
