@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QObject, Signal
+from PySide6.QtCore import QMimeData, QObject, QRect, Qt, Signal
+from PySide6.QtGui import QFont, QFontMetrics, QPainter, QPixmap
+from PySide6.QtWidgets import QApplication
+
+from edgestudio.ui import icons, theme
 
 MODEL_MIME = "application/x-edgestudio-model"
 
@@ -23,6 +27,24 @@ def model_mime(sha256: str, name: str) -> QMimeData:
     data.setData(MODEL_MIME, json.dumps({"sha256": sha256, "name": name}).encode())
     data.setText(name)
     return data
+
+
+def model_picture(name: str) -> QPixmap:
+    """What is seen under the pointer: the model's name on the accent colour, whole even without transparency."""
+    font = QFont(QApplication.font())
+    metrics = QFontMetrics(font)
+    text = metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, 220)
+    width, height, scale = metrics.horizontalAdvance(text) + 44, metrics.height() + 14, icons.scale()
+    picture = QPixmap(round(width * scale), round(height * scale))
+    picture.setDevicePixelRatio(scale)
+    picture.fill(theme.palette().color("fill"))
+    painter = QPainter(picture)
+    painter.drawPixmap(10, (height - 16) // 2, icons.pixmap("model", 16, "on_fill"))
+    painter.setFont(font)
+    painter.setPen(theme.palette().color("on_fill"))
+    painter.drawText(QRect(34, 0, width - 34, height), int(Qt.AlignmentFlag.AlignVCenter), text)
+    painter.end()
+    return picture
 
 
 def dragged_model(data: QMimeData) -> str | None:

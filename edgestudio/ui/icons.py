@@ -22,7 +22,7 @@ def icon(name: str, role: str = "muted") -> QIcon:
 
 def pixmap(name: str, size: int = 16, role: str = "muted") -> QPixmap:
     """One icon as a picture of `size` logical pixels, sharp at the screen's scale."""
-    return _draw(name, getattr(theme.palette(), role), size, _scale())
+    return _draw(name, getattr(theme.palette(), role), size, scale())
 
 
 def application_icon() -> QIcon:
@@ -37,8 +37,8 @@ def application_icon() -> QIcon:
 def _icon(name: str, color: str, disabled: str) -> QIcon:
     made = QIcon()
     for size in _SIZES:
-        made.addPixmap(_draw(name, color, size, _scale()), QIcon.Mode.Normal)
-        made.addPixmap(_draw(name, disabled, size, _scale()), QIcon.Mode.Disabled)
+        made.addPixmap(_draw(name, color, size, scale()), QIcon.Mode.Normal)
+        made.addPixmap(_draw(name, disabled, size, scale()), QIcon.Mode.Disabled)
     return made
 
 
@@ -59,6 +59,7 @@ def _renderer(name: str, color: str) -> QSvgRenderer:
     return QSvgRenderer(QByteArray(drawing.encode()))
 
 
-def _scale() -> float:
+def scale() -> float:
+    """Device pixels per logical pixel."""
     app = QGuiApplication.instance()
     return app.devicePixelRatio() if isinstance(app, QGuiApplication) else 1.0

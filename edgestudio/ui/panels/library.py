@@ -16,8 +16,8 @@ from PySide6.QtWidgets import (
 )
 
 from edgestudio.studio.rows import ModelRow
-from edgestudio.ui import icons
 from edgestudio.ui.desk import Desk
+from edgestudio.ui.dragging import model_picture
 from edgestudio.ui.menus import context_menu
 from edgestudio.ui.panels.library_delegate import LibraryDelegate
 from edgestudio.ui.panels.library_model import SHA_ROLE, LibraryFilter, LibraryModel
@@ -66,7 +66,7 @@ class LibraryTree(QTreeView):
             return
         drag = QDrag(self)
         drag.setMimeData(self.model().mimeData([index]))
-        drag.setPixmap(icons.pixmap("model", 32, "accent"))
+        drag.setPixmap(model_picture(str(index.siblingAtColumn(0).data())))
         drag.setHotSpot(QPoint(16, 16))
         self._desk.drag.began.emit()
         try:
