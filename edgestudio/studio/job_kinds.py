@@ -29,6 +29,9 @@ KINDS: dict[str, JobKind] = {
     "inspect": JobKind("edgestudio.model.inspection:inspect_job", "Inspect", 12 * GIB, 300, "light"),
     "diff": JobKind("edgestudio.model.diff:diff_job", "Compare", 16 * GIB, 300, "light"),
     "check": JobKind("edgestudio.model.targets:check_job", "Check", 12 * GIB, 300, "light"),
+    "statistics": JobKind(
+        "edgestudio.model.statistics:statistics_job", "Weight statistics", 12 * GIB, 900, "light"
+    ),
     "package": JobKind("edgestudio.optimize.package:package_job", "Package", 16 * GIB, 900, "light"),
     "optimize": JobKind("edgestudio.optimize.run:optimize_job", "Optimise", 32 * GIB, 6 * 3600),
     "evaluate": JobKind("edgestudio.optimize.evaluate:evaluate_job", "Evaluate", 32 * GIB, 6 * 3600),
