@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QInputDialog, QMainWindow, QTabWidget, QWidget
 
+from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.settings import Settings
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.ui import dialogs, icons, theme
@@ -62,6 +64,7 @@ class MainWindow(QMainWindow):
         for command in window_commands(self.places.show, self.places.view, self._open_recent):
             desk.commands.add(command)
         self._questions = Questions(desk, requests, self)
+        desk.after["model.open"] = self._opening
         self._build_centre()
         self._build_docks()
         self.menus = MenuSet(desk, self)
@@ -209,6 +212,20 @@ class MainWindow(QMainWindow):
         paths = self._requests.recent_files()
         if number <= len(paths):
             self.open_files([paths[number - 1]])
+
+    def _opening(self, arguments: dict[str, Any], future: Future[Any]) -> None:
+        """Remember what opened, and select it, also when the library had it already."""
+        paths = list(arguments.get("paths") or ())
+
+        def opened(rows: list[ModelRow | None] | None) -> None:
+            for path, row in zip(paths, rows or (), strict=False):
+                if row is not None:
+                    self._requests.remember(path)
+                    self.desk.selected.select_model(row.sha256)
+                    self.turn_to("graph")
+            self.welcome.refresh()
+
+        self._requests.follow(future, opened)
 
     def _save_layout(self) -> None:
         self._ask("Save the layout", "Name of the layout", [], self.layouts.save)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ class Requests:
     def recent_files(self) -> list[Path]:
         """Recently opened files, newest first."""
         return self._studio.recent.paths()
+
+    def follow(self, future: Future[Any], done: Done) -> None:
+        """Hear on the UI thread what a command's work came to; its errors were told already."""
+
+        def settle(ended: Future[Any]) -> None:
+            if not ended.cancelled() and ended.exception() is None:
+                self._bridge.post(lambda: done(ended.result()))
+
+        future.add_done_callback(settle)
 
     def remember(self, path: Path) -> None:
         """Put a file first among the recent ones."""

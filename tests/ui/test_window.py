@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QPushButton,
 )
 
+from edgestudio.assets import resource
 from edgestudio.studio.app import Studio
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.paths import Paths
@@ -165,6 +166,27 @@ def test_an_opened_model_and_an_installation_come_forward(app: App, qtbot) -> No
     qtbot.waitUntil(lambda: window.docks["timeline"].widget().isVisible())
     put(app, deployment("committed", *["done"] * 7), "changed")
     qtbot.waitUntil(lambda: turned[-1] == "dashboard")
+
+
+def test_an_opened_file_is_remembered_and_opens_again_by_its_key(app: App, qtbot) -> None:
+    sample = resource("sample", "digits.onnx")
+    app.window.open_files([sample])
+    button = "welcome-recent-1"
+    qtbot.waitUntil(lambda: app.window.findChild(QPushButton, button) is not None, timeout=60_000)
+    (row,) = app.stores.models.rows()
+    app.desk.selected.select_model(None)
+    app.desk.run("file.recent_1")
+    qtbot.waitUntil(lambda: app.desk.selected.model == row.sha256, timeout=60_000)
+    qtbot.waitUntil(lambda: all(job.is_over for job in app.stores.jobs.rows()), timeout=60_000)
+
+
+def test_a_file_that_is_no_model_is_a_notice_and_not_remembered(app: App, qtbot, tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("milk, eggs")
+    app.window.open_files([notes])
+    qtbot.waitUntil(lambda: len(app.stores.notices) == 1, timeout=60_000)
+    assert app.studio.recent.paths() == []
+    assert app.window.docks["notices"].widget().isVisible()
 
 
 def test_failures_become_notices_bugs_too(app: App, qtbot) -> None:
