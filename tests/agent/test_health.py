@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgestudio.agent.install.health import HealthGate, golden_failure, is_constant, over_budget
+from edgestudio.agent.observe.creep import CreepWatch
 from edgestudio.agent.run.queue import BACKGROUND, NORMAL, URGENT, JobQueue
 from edgestudio.wire.errors import DeviceError
 from edgestudio.wire.golden import Golden
@@ -139,6 +140,20 @@ def test_the_dry_run_forgives_one_slow_run() -> None:
     assert over_budget([1.0] * 19 + [100.0], LIMITS) == ""
     assert "dry run" in over_budget([20.0] * 20, LIMITS)
     assert over_budget([20.0] * 20, HealthLimits(latency_p95_ms=None)) == ""
+
+
+def test_memory_that_grows_and_latency_that_creeps_are_told_once() -> None:
+    steady, leaking, slowing = CreepWatch(), CreepWatch(), CreepWatch()
+    told: dict[str, list[str]] = {"steady": [], "leak": [], "slow": []}
+    for second in range(1200):
+        told["steady"].append(steady.note(100e6 + (second % 7) * 1e6, 5.0 + second % 3))
+        told["leak"].append(leaking.note(100e6 + second * 1e6, 5.0))
+        told["slow"].append(slowing.note(100e6, 5.0 + second * 0.01))
+    assert set(told["steady"]) == {""}
+    assert next(why for why in told["leak"] if why).startswith("its memory grew")
+    assert len([why for why in told["leak"] if why]) == 1
+    assert len([why for why in told["slow"] if why]) == 1
+    assert CreepWatch().note(None, None) == ""
 
 
 def test_the_line_keeps_priorities_drops_by_policy_and_forgets_the_late() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from edgestudio.agent.notify import tell_systemd
+from edgestudio.agent.observe.creep import CreepWatch
 from edgestudio.agent.observe.recorder import Recorder
 from edgestudio.agent.observe.sensors.bank import SensorBank
 from edgestudio.agent.observe.sensors.reading import Reading
 from edgestudio.agent.observe.throttle import Change, Rung, ThrottleLadder
 from edgestudio.agent.run.bay import ModelBay
 from edgestudio.agent.run.models import BoardModels
+from edgestudio.agent.run.seat import Seat
 from edgestudio.agent.simulate import SimulatedBank
 from edgestudio.wire.errors import EdgeStudioError
+from edgestudio.wire.histogram import LatencyHistogram
 
 PERIOD_S = 1.0
 
@@ -36,6 +40,7 @@ class Reporter:
         self._models = models
         self._clock = clock
         self._doubted: dict[str, str] = {}
+        self._watched: dict[str, tuple[str, CreepWatch]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -84,6 +89,8 @@ class Reporter:
             if seat is None and not fields["inferences"] and not fields["errors"]:
                 continue
             fields.update(dropped=dropped + expired, queue_max=peak)
+            if seat is not None:
+                self._watch_creep(model, seat, fields["latency"])
             self._recorder.window(
                 fields,
                 sensors,
@@ -92,6 +99,17 @@ class Reporter:
                 version=seat.manifest.version if seat else "",
                 slot=seat.release if seat else "",
             )
+
+    def _watch_creep(self, model: str, seat: Seat, latency: Mapping[str, Mapping[str, Any]]) -> None:
+        if model not in self._watched or self._watched[model][0] != seat.release:
+            self._watched[model] = (seat.release, CreepWatch())
+        total = latency.get("tot")
+        p95_ms = LatencyHistogram.from_dict(total).percentile(95) if total else None
+        why = self._watched[model][1].note(seat.host.rss_bytes(), p95_ms)
+        if why:
+            release = seat.manifest.counter
+            text = f"{model} is not what it was when it was installed: {why}."
+            self._recorder.event("model.creep", text, level="warning", model=model, release=release)
 
     def _report_doubts(self) -> None:
         """A sensor that stops being believed is told once, not every second."""
