@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Iterator
@@ -100,17 +101,29 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
     """A whole .npy file of at most 512 MiB; RecipeError when damaged, larger, or a pickle."""
     try:
         with path.open("rb") as stream:
-            header = _header(stream, path.name)
-            size = math.prod(header.shape) * header.dtype.itemsize
-            if size > MAX_ITEM_BYTES:
-                raise RecipeError(f"{path.name} is larger than {MAX_ITEM_BYTES >> 20} MiB")
-            data = stream.read(size)
-        if len(data) != size:
-            raise RecipeError(f"{path.name} is cut short")
-        array = np.frombuffer(data, header.dtype)
-        return array.reshape(header.shape, order="F" if header.is_fortran else "C").copy()
+            return _read_npy(stream, path.name)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, error) from error
+
+
+def decode_npy(data: bytes, name: str = "array") -> npt.NDArray[Any]:
+    """The bytes of a whole .npy file; RecipeError when damaged, too large, or a pickle."""
+    try:
+        return _read_npy(io.BytesIO(data), name)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise _damaged(Path(name), error) from error
+
+
+def _read_npy(stream: IO[bytes], name: str) -> npt.NDArray[Any]:
+    header = _header(stream, name)
+    size = math.prod(header.shape) * header.dtype.itemsize
+    if size > MAX_ITEM_BYTES:
+        raise RecipeError(f"{name} is larger than {MAX_ITEM_BYTES >> 20} MiB")
+    data = stream.read(size)
+    if len(data) != size:
+        raise RecipeError(f"{name} is cut short")
+    array = np.frombuffer(data, header.dtype)
+    return array.reshape(header.shape, order="F" if header.is_fortran else "C").copy()
 
 
 def read_raw(path: Path, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -31,6 +31,11 @@ def describe(threads: int = 1, sysroot: Path = Path("/")) -> dict[str, Any]:
     return facts
 
 
+def versions(backend: str = "") -> dict[str, str]:
+    """What decides the last bit of an answer: machine, backend and the versions of the packages, flat."""
+    return {"machine": platform.machine(), "backend": backend, **_versions()}
+
+
 def moment(sysroot: Path = Path("/")) -> dict[str, Any]:
     """What changes while measuring: {governor, frequency_mhz, temperature_c, load_1min, memory_available_bytes}."""
     cpufreq = sysroot / "sys/devices/system/cpu/cpu0/cpufreq"
@@ -65,8 +70,8 @@ def rss_bytes() -> int:
 
 
 def _versions() -> dict[str, str]:
-    versions = ((name, _version(name)) for name in _PACKAGES)
-    return {name: version for name, version in versions if version is not None}
+    found = ((name, _version(name)) for name in _PACKAGES)
+    return {name: version for name, version in found if version is not None}
 
 
 def _version(package: str) -> str | None:

@@ -12,9 +12,14 @@ import numpy as np
 import yaml
 from pydantic import Field
 
+from edgestudio.runtime.actions import MAX_ACTIONS, ActionDocument
 from edgestudio.runtime.backend import Array, Session, TensorSpec
 from edgestudio.runtime.cache import OutputCache
+from edgestudio.runtime.defaults import classes_of, image_default, is_prepared
 from edgestudio.runtime.documents import Document, read_yaml, validated
+from edgestudio.runtime.fallback import FallbackStep, SecondOpinion
+from edgestudio.runtime.live import SourceDocument, is_pushed
+from edgestudio.runtime.policies import BatchPolicy, CachePolicy, InputRules, QueuePolicy
 from edgestudio.runtime.postprocess import (
     ClassifyOutput,
     Detection,
@@ -25,37 +30,15 @@ from edgestudio.runtime.postprocess import (
 )
 from edgestudio.runtime.preprocess import (
     ConstantInput,
-    ImageInput,
     InputDocument,
     Preparer,
     StateInput,
     TensorInput,
 )
-from edgestudio.runtime.sources import FolderSource, RawLayout
+from edgestudio.runtime.sources import RawLayout
 from edgestudio.wire.errors import InputError, RecipeError
 
 SCHEMA_VERSION = 1
-_IMAGE_CHANNELS = (1, 3)
-
-
-class QueuePolicy(Document):
-    """What happens to items that arrive faster than the model answers."""
-
-    size: int = Field(4, ge=1, le=10_000, description="Items that may wait.")
-    when_full: Literal["drop-oldest", "drop-newest", "block"] = Field(
-        "drop-oldest", description="Which item gives way when the queue is full; block makes the source wait."
-    )
-    deadline_ms: float | None = Field(
-        None, gt=0, le=3_600_000, description="Items older than this are dropped instead of answered late."
-    )
-
-
-class CachePolicy(Document):
-    """Answers for identical inputs without running the model again."""
-
-    entries: int = Field(
-        0, ge=0, le=100_000, description="How many results are kept; 0 switches the cache off."
-    )
 
 
 class Pipeline(Document):
@@ -63,8 +46,11 @@ class Pipeline(Document):
 
     schema_version: Literal[1] = Field(1, description="Version of this document's form.")
     name: str = Field("", max_length=200, description="What people call it.")
-    source: FolderSource | None = Field(
+    source: SourceDocument | None = Field(
         None, description="Where a board takes its items from; none: from requests alone."
+    )
+    validation: InputRules = Field(
+        default_factory=InputRules, description="What a raw item must be like to be inferred at all."
     )
     preprocess: Annotated[list[InputDocument], Field(max_length=64)] = Field(
         [], description="How each of the model's inputs is made; left out: tensors as they come."
@@ -76,7 +62,19 @@ class Pipeline(Document):
     queue: QueuePolicy = Field(
         default_factory=QueuePolicy, description="Waiting items, their limit and deadline."
     )
+    batch: BatchPolicy = Field(
+        default_factory=BatchPolicy, description="Items that wait together and are inferred together."
+    )
     cache: CachePolicy = Field(default_factory=CachePolicy, description="Results for identical inputs.")
+    actions: Annotated[list[ActionDocument], Field(max_length=MAX_ACTIONS)] = Field(
+        [], description="What is done with a result, each under its own condition."
+    )
+    fallback: Annotated[list[FallbackStep], Field(max_length=8)] = Field(
+        [], description="Who answers when the model does not, in this order."
+    )
+    second_opinion: SecondOpinion = Field(
+        default_factory=SecondOpinion, description="Whom to ask when the model is unsure or overloaded."
+    )
 
     @classmethod
     def default_for(
@@ -91,12 +89,17 @@ class Pipeline(Document):
         documents: list[Any] = []
         for spec in inputs:
             image = (
-                _image_default(spec, sample) if len(inputs) == 1 and not _is_prepared(sample, spec) else None
+                image_default(spec, sample) if len(inputs) == 1 and not is_prepared(sample, spec) else None
             )
             documents.append(image or TensorInput(kind="tensor", input=spec.name))
-        classes = _classes(outputs)
+        classes = classes_of(outputs)
         post = ClassifyOutput(output=outputs[0].name) if classes and len(outputs) == 1 else RawOutput()
         return cls(preprocess=documents, postprocess=post)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the agent itself has something to do: items that come by themselves, actions, other models."""
+        return bool(self.actions or self.fallback or self.second_opinion.is_on or is_pushed(self.source))
 
     @property
     def labels(self) -> list[str]:
@@ -237,6 +240,7 @@ class Runner:
 
     def prepare(self, item: Any) -> dict[str, Array]:
         """The feeds of one raw item: an array, a Sound, or a mapping of input names to them."""
+        self.pipeline.validation.check(item)
         feeds = dict(self._constants)
         feeds.update(self._memory)
         if isinstance(item, Mapping):
@@ -276,6 +280,18 @@ class Runner:
         """Infer and interpret feeds that are prepared already."""
         started = perf_counter()
         outputs, is_cached = self._answered(feeds)
+        infer_ms = (perf_counter() - started) * 1000
+        return self.interpret(outputs, pre_ms=pre_ms, infer_ms=infer_ms, is_cached=is_cached)
+
+    def interpret(
+        self,
+        outputs: Mapping[str, Array],
+        *,
+        pre_ms: float = 0.0,
+        infer_ms: float = 0.0,
+        is_cached: bool = False,
+    ) -> Result:
+        """What `outputs` mean, wherever they were computed."""
         inferred = perf_counter()
         meaning = self._interpreter.interpret(outputs)
         best: Any = meaning.top[0] if meaning.top else None
@@ -292,13 +308,28 @@ class Runner:
             detections=meaning.detections,
             stages_ms={
                 "pre": pre_ms,
-                "infer": (inferred - started) * 1000,
+                "infer": infer_ms,
                 "post": (perf_counter() - inferred) * 1000,
             },
             is_accepted=meaning.is_finite and (best is None or best.confidence >= threshold),
             is_finite=meaning.is_finite,
             is_cached=is_cached,
         )
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether an answer depends on what came before."""
+        return bool(self._states)
+
+    @property
+    def constants(self) -> frozenset[str]:
+        """Inputs that are the same for every item."""
+        return frozenset(self._constants)
+
+    @property
+    def carried(self) -> frozenset[str]:
+        """Inputs that hold what an output said before."""
+        return frozenset(self._states)
 
     def _answered(self, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], bool]:
         """(outputs, whether they were remembered)."""
@@ -324,51 +355,3 @@ def _constant(document: ConstantInput, spec: TensorSpec) -> Array:
             f"the constant for '{spec.name}' has {value.size} numbers; the input takes {list(shape)}"
         )
     return value.reshape(shape)
-
-
-def _is_prepared(sample: Any, spec: TensorSpec) -> bool:
-    array = np.asarray(sample) if sample is not None and not isinstance(sample, Mapping) else None
-    if array is None or array.dtype.kind != "f":
-        return False
-    shape = spec.concrete()
-    return array.shape in (shape, shape[1:])
-
-
-def _image_default(spec: TensorSpec, sample: Any) -> ImageInput | None:
-    shape = spec.shape
-    if len(shape) == 3 and getattr(sample, "dtype", None) == np.uint8 and np.ndim(sample) == 2:
-        shape = (*shape, 1)  # rows of a picture, as recurrent models read them
-    if len(shape) != 4 or spec.dtype not in ("float32", "float16", "uint8", "int8"):
-        return None
-    if shape[1] in _IMAGE_CHANNELS:
-        layout: Literal["nchw", "nhwc", "nhw"] = "nchw"
-        sides, channels = shape[2:], shape[1]
-    elif shape[3] in _IMAGE_CHANNELS:
-        layout, sides, channels = "nhwc" if len(spec.shape) == 4 else "nhw", shape[1:3], shape[3]
-    else:
-        return None
-    # Features such as 49 x 10 spectrograms have one channel too; pictures are rarely that narrow.
-    if any(isinstance(side, int) and side < 8 for side in sides):
-        return None
-    if all(isinstance(side, int) for side in sides) and max(sides) > 4 * min(sides):  # type: ignore[type-var, operator]
-        return None
-    scale, mean = 1 / 255, 0.0
-    if spec.dtype in ("uint8", "int8"):
-        # Pixel for integer: uint8 as it is, int8 as pixel - 128, whatever reals they stand for.
-        lowest = int(np.iinfo(spec.dtype).min)
-        step, zero = (
-            (spec.quantization.scale, spec.quantization.zero_point) if spec.quantization else (1.0, 0)
-        )
-        scale, mean = step, step * (zero - lowest)
-    return ImageInput(
-        kind="image", input=spec.name, colour="grey" if channels == 1 else "rgb",
-        layout=layout, scale=scale, mean=[mean] if mean else [],
-    )  # fmt: skip
-
-
-def _classes(outputs: Sequence[TensorSpec]) -> int | None:
-    if not outputs:
-        return None
-    sizes = [size for size in outputs[0].shape[1:] if size != 1]
-    plain = len(outputs[0].shape) in (2, 4) and len(sizes) == 1 and outputs[0].dtype not in ("string", "bool")
-    return sizes[0] if plain and isinstance(sizes[0], int) and sizes[0] >= 2 else None

@@ -17,6 +17,8 @@ from edgestudio.runtime.sound import Sound, resampled
 from edgestudio.wire.errors import InputError, RecipeError
 
 MAX_ELEMENTS = 1 << 28
+PREPROCESS_VERSION = 1
+"""Goes up whenever the same document and item would give other numbers; kept with captured inputs."""
 Dtype = Literal["model", "float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64"]
 Per = Annotated[list[float], Field(max_length=4096)]
 Name = Annotated[str, Field(min_length=1, max_length=512)]

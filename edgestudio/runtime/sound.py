@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,32 +51,43 @@ def read_sound(path: Path) -> Sound:
     return next(read_windows(path, None, None))
 
 
+def decode_sound(data: bytes, name: str = "sound") -> Sound:
+    """Encoded bytes of a whole WAV file; InputError for anything else."""
+    return next(_windows(io.BytesIO(data), name, None, None))
+
+
 def read_windows(path: Path, window: int | None, hop: int | None) -> Iterator[Sound]:
     """Windows of `window` samples every `hop` (None: the whole file as one); the last may be shorter."""
     try:
-        with wave.open(str(path), "rb") as file:
+        with path.open("rb") as stream:
+            yield from _windows(stream, path.name, window, hop)
+    except OSError as error:
+        raise InputError(
+            f"the sound {path} cannot be read: {error.strerror or error}", code="bad-sound"
+        ) from error
+
+
+def _windows(stream: IO[bytes], name: str, window: int | None, hop: int | None) -> Iterator[Sound]:
+    try:
+        with wave.open(stream, "rb") as file:
             channels, width, rate_hz, total = (
                 file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes(),
             )  # fmt: skip
             if total == 0 or channels == 0 or rate_hz <= 0:
-                raise InputError(f"the sound {path.name} is empty", code="bad-sound")
+                raise InputError(f"the sound {name} is empty", code="bad-sound")
             size = total if window is None else window
             if size * channels > MAX_SAMPLES:
-                raise InputError(f"the sound {path.name} is too long to read as one item", code="bad-sound")
+                raise InputError(f"the sound {name} is too long to read as one item", code="bad-sound")
             start = 0
             while start < total:
                 file.setpos(start)
                 frames = file.readframes(min(size, total - start))
                 if not frames:
-                    raise InputError(f"the sound {path.name} is cut short", code="bad-sound")
+                    raise InputError(f"the sound {name} is cut short", code="bad-sound")
                 yield Sound(_decoded(frames, width, channels), rate_hz)
                 start += hop or size
     except (wave.Error, EOFError) as error:
-        raise InputError(f"{path.name} is no WAV file that can be read: {error}", code="bad-sound") from error
-    except OSError as error:
-        raise InputError(
-            f"the sound {path} cannot be read: {error.strerror or error}", code="bad-sound"
-        ) from error
+        raise InputError(f"{name} is no WAV file that can be read: {error}", code="bad-sound") from error
 
 
 def _decoded(frames: bytes, width: int, channels: int) -> npt.NDArray[Any]:
