@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable
 from typing import Any
 
 from edgestudio.model.content import head
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats.archive import check_ratio, opened_zip, read_entry
-from edgestudio.model.formats.hdf5 import StoredArray, arrays, opened_hdf5, text_attribute, text_list
+from edgestudio.model.formats.hdf5 import Contents, StoredArray, read_hdf5
 from edgestudio.model.formats.keras_graph import KerasGraphs
 from edgestudio.model.graph import Model, Tensor
 from edgestudio.wire.errors import ModelError
@@ -33,50 +32,45 @@ def _read_zip(found: Recognised) -> Model:
             json.loads(read_entry(archive, "metadata.json")) if "metadata.json" in names else {}
         )
         warnings = list(found.warnings)
-        stored = _zip_weights(archive, found.path.name, warnings) if _WEIGHTS in names else []
-        if _WEIGHTS not in names:
+        if _WEIGHTS in names:
+            check_ratio(archive.getinfo(_WEIGHTS))
+        else:
             warnings.append(f"{_WEIGHTS} is missing from the archive; the model has no weights")
+    stored = _zip_weights(found, warnings) if _WEIGHTS in names else []
     metadata = {"saved": str(version["date_saved"])} if "date_saved" in version else {}
     return _model(found, config, stored, str(version.get("keras_version") or ""), metadata, warnings)
 
 
-def _zip_weights(archive: zipfile.ZipFile, name: str, warnings: list[str]) -> list[StoredArray]:
-    check_ratio(archive.getinfo(_WEIGHTS))
-    with archive.open(_WEIGHTS) as file:
-        try:
-            with opened_hdf5(file, f"{_WEIGHTS} in {name}") as weights:
-                return [array for array in arrays(weights) if not array.path.startswith("optimizer/")]
-        except ModelError as error:
-            warnings.append(f"the weights cannot be listed: {error.message}")
-            return []
+def _zip_weights(found: Recognised, warnings: list[str]) -> list[StoredArray]:
+    try:
+        contents = read_hdf5(found.file, _WEIGHTS)
+    except ModelError as error:
+        warnings.append(f"the weights cannot be listed: {error.message}")
+        return []
+    return [array for array in contents.arrays if not array.path.startswith("optimizer/")]
 
 
 def _read_hdf5(found: Recognised) -> Model:
-    name = found.path.name
-    with opened_hdf5(found.file, name) as file:
-        text = text_attribute(file, "model_config")
-        version = text_attribute(file, "keras_version") or ""
-        weights = file.get("model_weights")
-        if text is None:
-            stored = arrays(file)
-            return _weights_only(found, stored, version)
-        ordered = _ordered(weights) if weights is not None else []
-        training = text_attribute(file, "training_config")
-    metadata = {"training": _loss(training)} if training else {}
-    return _model(found, json.loads(text), ordered, version, metadata, list(found.warnings))
+    contents = read_hdf5(found.file)
+    texts = contents.texts
+    version = texts.get("keras_version", "")
+    if "model_config" not in texts:
+        return _weights_only(found, contents.arrays, version)
+    metadata = {"training": _loss(texts["training_config"])} if "training_config" in texts else {}
+    config = json.loads(texts["model_config"])
+    return _model(found, config, _ordered(contents), version, metadata, list(found.warnings))
 
 
-def _ordered(weights: Any) -> list[StoredArray]:
-    """Data sets in the order in which their layers use them, which the file keeps as an attribute."""
-    found = arrays(weights)
-    rank: dict[str, int] = {}
-    for layer in weights:
-        group = weights.get(layer)
-        for position, name in enumerate(text_list(group, "weight_names") if group is not None else []):
-            rank[f"{layer}/{name}"] = position
-    return sorted(
-        found, key=lambda array: (array.path.split("/")[0], rank.get(array.path, len(rank)), array.path)
-    )
+def _ordered(contents: Contents) -> list[StoredArray]:
+    """The weights in the order in which their layers use them, by their path below the group of all weights."""
+    prefix = "model_weights/"
+    ranked = [
+        (array.path.split("/")[1], contents.ranks.get(array.path, len(contents.ranks)), array)
+        for array in contents.arrays
+        if array.path.startswith(prefix)
+    ]
+    ranked.sort(key=lambda entry: (entry[0], entry[1], entry[2].path))
+    return [array._replace(path=array.path.removeprefix(prefix)) for *_, array in ranked]
 
 
 def _weights_only(found: Recognised, stored: list[StoredArray], version: str) -> Model:
