@@ -33,7 +33,7 @@ rm -rf "$folder/lib"
 "$python" -m pip install --quiet --target "$folder/lib" --implementation cp --python-version 3.11 --only-binary=:all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
     aiohttp cryptography 'numpy<2.4' pillow psutil 'pydantic>=2.10,<3' pyyaml securesystemslib spake2 tuf zeroconf 'onnxruntime==1.22.1' \
-    pytest pytest-timeout hypothesis
+    pytest pytest-timeout hypothesis onnx                         # what the tests themselves use
 # What starts this Python starts the emulator; naming itself by the script's path, it starts its children the same way.
 cat >"$folder/python" <<LAUNCHER
 #!/bin/sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,11 @@ def test_the_sample_runs_and_says_where(sample: Path) -> None:
     assert outputs["logits"].shape == (3, 10)
     placement = session.placement()
     assert placement["counts"] == {"CPUExecutionProvider": sum(placement["counts"].values())}
-    assert placement["source"] == "recorded"
+    import onnxruntime
+
+    # Older versions cannot say where they put nodes: a profiled run tells instead.
+    can_say = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
+    assert placement["source"] == ("recorded" if can_say else "profiled")
     assert placement["alarm"] is None
     session.close()
     session.close()
@@ -91,7 +96,7 @@ def test_backends_are_listed_without_importing_any() -> None:
     rows = {row["name"]: row for row in available()}
     assert rows["onnx"]["available"]
     assert rows["onnx"]["version"]
-    assert rows["litert"]["available"]
+    assert rows["litert"]["available"] == (importlib.util.find_spec("ai_edge_litert") is not None)
     for row in rows.values():
         assert row["available"] == (row["reason"] == "")
 
