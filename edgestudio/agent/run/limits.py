@@ -10,6 +10,8 @@ import signal
 import sys
 
 OPEN_FILES = 256
+NICENESS = 2
+"""Behind the agent itself, yet not so far that anything else on the board starves the model."""
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
@@ -28,7 +30,7 @@ def confine(memory_bytes: int, parent_pid: int) -> None:
     if os.getppid() != parent_pid:  # it died before the signal was set
         raise SystemExit(0)
     with contextlib.suppress(OSError):
-        os.nice(5)
+        os.nice(NICENESS)
 
 
 def allow_cpu_seconds(seconds: float) -> None:
