@@ -231,7 +231,8 @@ class BoardService:
     # -- inside
 
     async def _start_local(self, profile: str | None, name: str | None) -> str:
-        local = await self._local.start(profile, name)
+        seen = [(facts.name, facts.id) for facts in self._directory]
+        local = await self._local.start(profile, name, seen)
         self._directory.chore(self._expect(local))
         return local.name
 

@@ -81,6 +81,7 @@ class Actions:
         recipe: str | Mapping[str, Any] | None = None,
         data: Path | None = None,
         pipeline: Path | None = None,
+        calibration: Path | None = None,
     ) -> Future[Any] | None:
         """Run a recipe; without one, show the form."""
         sha256 = self._model(model)
@@ -89,7 +90,11 @@ class Actions:
         if recipe is None:
             self._window.show("recipe")
             return None
-        return self._start(self._studio.optimizer.optimize(sha256, recipe, data=data, pipeline=pipeline))
+        return self._start(
+            self._studio.optimizer.optimize(
+                sha256, recipe, data=data, pipeline=pipeline, calibration=calibration
+            )
+        )
 
     def evaluate(self, model: str | None = None, data: Path | None = None) -> Future[Any] | None:
         """Accuracy on the model's own data, or on `data`."""

@@ -116,6 +116,7 @@ class DeployService:
 
     async def rollback(self, board_id: str, model: str | None = None) -> DeploymentRow:
         """Go back to what the board ran before; `model` is the slot's name, needed when it has several."""
+        started = time.time()
         board = await self._boards.refresh(board_id)
         slots = [active.model for active in board.active]
         if model is None and len(slots) != 1:
@@ -136,7 +137,7 @@ class DeployService:
             reason=str(answer.get("reason") or ""),
             active=_version(board.active, slot),
             previous=before,
-            started=time.time(),
+            started=started,
             ended=time.time(),
         )
         return self.rows.put(row)

@@ -7,7 +7,7 @@ import collections
 import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from edgestudio.studio.child import child_environment, end_process, own_command,
 from edgestudio.studio.files import write_atomically
 from edgestudio.studio.folder_lock import FolderLock
 from edgestudio.studio.paths import Paths
-from edgestudio.wire.errors import DeviceError
+from edgestudio.wire.errors import DeviceError, EdgeStudioError
+from edgestudio.wire.identity import fingerprint_of
 
 _SCREEN_LINES = 40
 _READY_S = 60.0
@@ -75,13 +76,19 @@ class LocalBoards:
         """The board of this name, running or not."""
         return self._boards.get(name)
 
-    async def start(self, profile: str | None, name: str | None = None) -> LocalBoard:
+    async def start(
+        self,
+        profile: str | None,
+        name: str | None = None,
+        seen: Iterable[tuple[str, str]] = (),
+    ) -> LocalBoard:
         """Start a board, again one that was made before and is not running, else a new one.
 
-        Raises DeviceError with the agent's own words when it does not come up.
+        `seen` are the boards on the network, as name and fingerprint: the new one gets a name that is none of
+        theirs. Raises DeviceError with the agent's own words when it does not come up.
         """
         async with self._starting:
-            board = self._reserve(profile, name)
+            board = self._reserve(profile, name, frozenset(seen))
             try:
                 await self._launch(board)
             except BaseException:
@@ -109,7 +116,7 @@ class LocalBoards:
         """End all of them at once."""
         await asyncio.gather(*(self.stop(name) for name in tuple(self._boards)))
 
-    def _reserve(self, profile: str | None, name: str | None) -> LocalBoard:
+    def _reserve(self, profile: str | None, name: str | None, seen: frozenset[tuple[str, str]]) -> LocalBoard:
         stem = name or ("this-computer" if profile is None else f"simulated-{profile}")
         number = 1
         while True:
@@ -121,6 +128,9 @@ class LocalBoards:
                     raise DeviceError("This computer is running as a board already.", code="already-running")
                 continue
             if folder.exists() and _profile_of(folder) != profile:
+                continue
+            own = _fingerprint_of(folder)
+            if any(other == candidate and fingerprint != own for other, fingerprint in seen):
                 continue
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FolderLock(folder)
@@ -197,6 +207,14 @@ def _profile_of(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # unreadable: it is nobody's
     return None if profile is None else str(profile)
+
+
+def _fingerprint_of(folder: Path) -> str:
+    """The fingerprint of the board that was made in a folder, "" for none."""
+    try:
+        return fingerprint_of((folder / "data" / "identity" / "cert.pem").read_text(encoding="ascii"))
+    except (OSError, ValueError, EdgeStudioError):
+        return ""
 
 
 def _tail(path: Path, limit: int = 4000) -> str:

@@ -75,7 +75,6 @@ class Questions:
             return
         dialog = PairingDialog(board, self._desk.stores.boards, self._requests.pair, self._window)
         dialog.show()
-        dialog.code.setFocus()
 
     def _open(self, dialog: QFileDialog | QInputDialog) -> None:
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

@@ -37,6 +37,11 @@ def latency(latency_ms: object) -> str:
     return f"{_three_digits(value)} ms" if value < 1000 else f"{_three_digits(value / 1000)} s"
 
 
+def figure(value: float) -> str:
+    """A number with three digits, for where the unit stands beside it."""
+    return _three_digits(value)
+
+
 def accuracy(value: object) -> str:
     """A share as percent with one decimal; takes a share or a mapping with `top1`."""
     share = value.get("top1") if isinstance(value, Mapping) else value

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgestudio.studio.rows import ActiveModel
 from edgestudio.ui.panels import board_words
-from tests.ui.parts import board
+from tests.ui.parts import SOURCE, VARIANT, board, model, variant
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,15 @@ def test_a_missing_temperature_is_a_dash_with_a_reason(sensors, text, reason) ->
     row = board(sensors=sensors)
     assert board_words.temperature(row) == text
     assert board_words.temperature_reason(row).startswith(reason)
+
+
+def test_a_board_is_behind_when_a_later_release_is_known() -> None:
+    fp16 = model("c" * 64, "digits fp16", parent=SOURCE, recipe="fp16")
+    rows = [model(), variant(), fp16]
+    released = [(VARIANT, "1.9"), (fp16.sha256, "1.10")]
+    running = ActiveModel("digits", 9, "1.9", VARIANT)
+    assert board_words.freshness(running, rows, released) == "update available: 1.10"
+    newest = ActiveModel("digits", 10, "1.10", fp16.sha256)
+    assert board_words.freshness(newest, rows, released) == "newest"
+    assert board_words.freshness(running, [], released) == ""
+    assert board_words.freshness(running, rows, [("f" * 64, "9.0")]) == "newest"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from edgestudio.monitor.series import BoardSeries
@@ -228,3 +229,56 @@ def test_both_themes_draw(qtbot: QtBot, panel: DashboardPanel, desk: Desk, rings
     theme.set_mode("light")
     buffers = [np.frombuffer(picture.constBits(), np.uint8) for picture in pictures]
     assert buffers[0].mean() > 180 > 90 > buffers[1][: len(buffers[1])].reshape(-1, 4)[:, :3].mean()
+
+
+@pytest.mark.parametrize("size", [(850, 560), (1100, 800)])
+def test_every_card_is_in_view_and_nothing_is_cut(
+    qtbot: QtBot, panel: DashboardPanel, desk: Desk, rings: Rings, size: tuple[int, int]
+) -> None:
+    add_board(desk)
+    for number in range(20):
+        rings.series("b1").add_window(window(number))
+    panel.resize(*size)
+    shown(qtbot, panel)
+    cards = (*panel.charts, panel.confidence)
+    for card in cards:
+        assert card.visibleRegion().boundingRect() == card.rect()
+        assert card.height() >= 150
+        for words in card.findChildren(QLabel):
+            if words.isVisible() and not words.wordWrap():
+                assert words.width() >= words.sizeHint().width(), words.text()
+                assert card.rect().contains(words.geometry().translated(words.parent().mapTo(card, QPoint())))
+    assert len({(card.x(), card.y()) for card in cards}) == len(cards)
+
+
+def test_the_time_axis_begins_with_the_data(
+    qtbot: QtBot, panel: DashboardPanel, desk: Desk, rings: Rings
+) -> None:
+    add_board(desk)
+    for number in range(12):
+        rings.series("b1").add_window(window(number))
+    shown(qtbot, panel)
+    (left, right), _ = panel.latency.plot.getPlotItem().viewRange()
+    assert right - left == pytest.approx(11 * 5)
+    for number in range(12, 200):
+        rings.series("b1").add_window(window(number))
+
+    def follows() -> bool:
+        (left, right), _ = panel.latency.plot.getPlotItem().viewRange()
+        return bool(abs(right - left - 300) < 1)
+
+    qtbot.waitUntil(follows, timeout=2000)
+
+
+def test_a_sensor_that_falls_silent_says_so_above_its_line(
+    qtbot: QtBot, panel: DashboardPanel, desk: Desk, rings: Rings
+) -> None:
+    add_board(desk)
+    for number in range(6):
+        rings.series("b1").add_window(window(number, heat=50.0 if number < 4 else None))
+    shown(qtbot, panel)
+    note = panel.findChild(QLabel, "chart-temperature-note")
+    assert note.text() == "No reading now: this board has no thermal zone"
+    assert note.isVisible()
+    rings.series("b1").add_window(window(6, heat=51.0))
+    qtbot.waitUntil(lambda: not note.isVisible(), timeout=2000)

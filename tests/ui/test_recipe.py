@@ -59,6 +59,31 @@ def test_running_hands_over_the_document(panel: RecipePanel, bench: Bench, tmp_p
     assert parse(arguments["recipe"]).steps[0].options["samples"] == 50
 
 
+def test_accuracy_is_measured_on_other_data_than_the_ranges(
+    panel: RecipePanel, bench: Bench, tmp_path: Path
+) -> None:
+    labelled, typical = tmp_path / "labelled.npz", tmp_path / "typical.npz"
+    for path in (labelled, typical):
+        path.touch()
+    bench.put(model(data_path=str(labelled), calibration_path=str(typical)))
+    bench.desk.selected.select_model(SOURCE)
+    choose(panel, "int8-static")
+    assert (panel.data.path(), panel.calibration.path()) == (labelled, typical)
+    assert panel.calibration.isVisible()
+    words = shlex.split(panel.command.text())
+    assert words[words.index("--data") + 1] == str(labelled)
+    assert words[words.index("--calibration") + 1] == str(typical)
+    panel.run()
+    _, arguments = bench.runs[-1]
+    assert (arguments["data"], arguments["calibration"]) == (labelled, typical)
+    bench.put(JobRow("j", "optimize", "INT8", "running"), JobRow("j", "optimize", "INT8", "done"))
+    choose(panel, "fp16")
+    assert not panel.calibration.isVisible()
+    assert "--calibration" not in panel.command.text()
+    panel.run()
+    assert bench.runs[-1][1]["calibration"] is None
+
+
 def test_a_variant_inherits_the_data_of_its_source(panel: RecipePanel, bench: Bench, tmp_path: Path) -> None:
     bench.put(model(data_path=str(tmp_path)), variant())
     bench.desk.selected.select_model(variant().sha256)

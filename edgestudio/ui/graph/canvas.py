@@ -164,10 +164,12 @@ class Canvas(QAbstractScrollArea):
 
     def _look_first(self) -> None:
         if self._needs_first_look and self.viewport().width() > 50:
-            self._needs_first_look = False
             self.fit_width()
+            # Until somebody moves it, the picture is placed anew for every size: the first ones are seldom the last.
+            self._needs_first_look = True
 
     def _move_to(self, camera: Camera) -> None:
+        self._needs_first_look = False
         width, height = self.viewport().width(), self.viewport().height()
         kept = camera.kept_near(self._scene.bounds, width, height).snapped(
             self.viewport().devicePixelRatioF()
@@ -215,10 +217,11 @@ class Canvas(QAbstractScrollArea):
         self._painted = camera
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the middle in the middle; the first real size decides the first look."""
+        """Keep the middle in the middle, or the first look as good as it can be."""
         super().resizeEvent(event)
-        self._look_first()
-        if event.oldSize().isValid() and not self._needs_first_look:
+        if self._needs_first_look:
+            self._look_first()
+        elif event.oldSize().isValid():
             grown = event.size() - event.oldSize()
             self._move_to(self._camera.panned(grown.width() / 2, 0))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.boxes import BoxKind, build_boxes
+from edgestudio.model.boxes import BoxKind, node_detail
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.groups import Hierarchy, find_groups
 from edgestudio.model.lanes import Ints
@@ -22,6 +24,24 @@ from edgestudio.ui.graph.table import Layers
 
 _FRAME_MARGIN_PX, _FRAME_ABOVE_PX, _FRAME_BELOW_PX = 14.0, 19.0, 8.0
 _MOST_FRAMES = 4000
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Make a million small objects without anyone looking for garbage among them, meanwhile or afterwards.
+
+    Each such look stops the window for a tenth of a second. What is frozen is freed as ever when nobody refers
+    to it; the next document thaws it, so that cycles are found then.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.unfreeze()
+            gc.freeze()
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +63,8 @@ class Document:
     @classmethod
     def load(cls, path: Path) -> Document:
         """Read the graph that a worker saved; raises ValueError or OSError."""
-        # A million small objects are made here and none is garbage: looking for garbage among them meanwhile
-        # doubles the time and makes the window stutter.
-        was_enabled = gc.isenabled()
-        gc.disable()
-        try:
+        with undisturbed():
             return cls.of(graphs.load(path))
-        finally:
-            if was_enabled:
-                gc.enable()
 
     def lay_out(self, collapsed: frozenset[int]) -> Layout:
         """A layout with these groups collapsed."""
@@ -59,14 +72,20 @@ class Document:
 
     def retold(self, layout: Layout) -> Layout:
         """The same places with the texts of this graph: shapes may have become known after the first picture."""
-        boxes = build_boxes(self.graph)
-        is_same = len(boxes) == len(layout) and bool((boxes.ref == layout.boxes.ref).all())
-        if not is_same or boxes.details == layout.boxes.details:
+        boxes, nodes = layout.boxes, self.graph.nodes
+        operators = np.flatnonzero(boxes.kind == BoxKind.OPERATOR)
+        refs = boxes.ref[operators].tolist()
+        if any(ref >= len(nodes) for ref in refs):
             return layout
-        told = replace(
-            layout.boxes, labels=boxes.labels, label=boxes.label, details=boxes.details, detail=boxes.detail
-        )
-        return Layout(told, layout.x, layout.y, layout.lane)
+        number = {text: at for at, text in enumerate(boxes.details)}
+        known = len(number)
+        detail = boxes.detail.copy()
+        detail[operators] = [
+            number.setdefault(node_detail(self.graph, nodes[ref]), len(number)) for ref in refs
+        ]
+        if len(number) == known and bool((detail == boxes.detail).all()):
+            return layout
+        return Layout(replace(boxes, details=tuple(number), detail=detail), layout.x, layout.y, layout.lane)
 
     def boxes_of_nodes(self, layout: Layout, collapsed: frozenset[int]) -> Ints:
         """Per node the box that shows it, its collapsed group's where it has none of its own, -1 if folded."""

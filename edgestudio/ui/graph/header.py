@@ -1,29 +1,32 @@
-"""One line above the graph: what the model is, from its format to its memory."""
+"""Above the graph: what the model is, from its format to its memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from edgestudio.ui import wording
-from edgestudio.ui.widgets.text import ElidedLabel, label
+from edgestudio.ui.widgets.text import label
+
+_TOGETHER = "\N{NO-BREAK SPACE}"
+_BETWEEN = f"{_TOGETHER * 2}· {_TOGETHER}"
 
 
 class GraphHeader(QWidget):
-    """The model's name, and its facts with a middle dot between them; what does not fit is in the tool tip."""
+    """The model's name, and its facts with a middle dot between them, on as many lines as they need."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("graph-header")
         self._title = label("", "heading", name="graph-title")
-        self._facts = ElidedLabel("", "muted")
-        self._facts.setObjectName("graph-facts")
+        self._facts = label("", "muted", wraps=True, name="graph-facts")
         row = QHBoxLayout(self)
         row.setContentsMargins(16, 8, 16, 2)
         row.setSpacing(12)
-        row.addWidget(self._title)
+        row.addWidget(self._title, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(self._facts, 1)
 
     def title(self) -> str:
@@ -36,7 +39,8 @@ class GraphHeader(QWidget):
         facts = wording.facts(summary)
         own_words = {"Format", "Quantisation"}
         texts = [text if name in own_words else _phrase(name, text) for name, text in facts]
-        self._facts.setText("   ·   ".join(texts))
+        # Lines break between facts, never inside one.
+        self._facts.setText(_BETWEEN.join(text.replace(" ", _TOGETHER) for text in texts))
         self._facts.setToolTip("\n".join(f"{name}: {text}" for name, text in facts))
 
 

@@ -19,7 +19,7 @@ from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.dragging import dragged_files
 from edgestudio.ui.graph import collapse, menu
 from edgestudio.ui.graph.background import Background
-from edgestudio.ui.graph.document import Document
+from edgestudio.ui.graph.document import Document, undisturbed
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.stage import GraphStage
 from edgestudio.ui.graph.toolbar import EVERYTHING
@@ -67,17 +67,27 @@ class GraphPanel(GraphStage):
             self.clear()
             return
         seen, self._row = self._row, row
-        if seen is not None and _key(seen) == _key(row):
+        graph, layout = _path(row.graph_path), _path(row.layout_path)
+        if seen is None or seen.sha256 != row.sha256:
+            self._pictured = None
+        elif _key(seen) == _key(row):
             self.header.show_summary(row.name, row.summary)
-        elif row.graph_path is None:
+            return
+        if graph is None and layout is None:
             self.header.show_summary(row.name, row.summary)
             self.show_message("Reading the graph …", "A worker reads the file beside the window.")
-        elif seen is not None and _key(seen)[:2] == _key(row)[:2] and self.document is not None:
+        elif graph is None:
+            self.show_picture(layout, row.name, row.summary)
+        elif self._pictured is not None and not self.collapsed:
             self.header.show_summary(row.name, row.summary)
-            self._load_document(Path(row.graph_path), self.view.layout_shown if not self.collapsed else None)
+            self._load_document(graph, self.view.layout_shown)
         else:
-            layout = Path(row.layout_path) if row.layout_path else None
-            self.show_files(Path(row.graph_path), layout, row.name, row.summary)
+            self.show_files(graph, layout, row.name, row.summary)
+
+    def show_picture(self, layout: Path, title: str, summary: Mapping[str, Any]) -> None:
+        """Show a layout whose graph is still to come."""
+        self._forget()
+        self.header.show_summary(title, summary)
 
     def show_files(self, graph: Path, layout: Path | None, title: str, summary: Mapping[str, Any]) -> None:
         """Show what a worker wrote: the picture first, everything else as soon as it is read."""
@@ -276,8 +286,9 @@ class GraphPanel(GraphStage):
 
     def _load_document(self, graph: Path, layout: Layout | None) -> None:
         def work() -> tuple[Document, Layout]:
-            document = Document.load(graph)
-            return document, document.retold(layout) if layout else document.lay_out(frozenset())
+            with undisturbed():
+                document = Document.load(graph)
+                return document, document.retold(layout) if layout else document.lay_out(frozenset())
 
         self._loading.run(work, lambda made: self._show_prepared(*made), self._fail)
 

@@ -29,7 +29,7 @@ class GraphToolbar(QWidget):
             "graph-choice", "Which graph of the model: the main one, or a body of a loop or branch"
         )
         self.levels = _choice("graph-level", "How many levels of modules are open")
-        self.overlays = _choice("graph-overlay", "Colour the boxes by a number")
+        self.overlays = _choice("graph-overlay", "What the boxes are coloured by")
         self.zoom = label("", "caption", name="graph-zoom")
         self.zoom.setFixedWidth(44)
         self.fit = IconButton("fit", "Fit the whole graph (0)", "graph-fit")
@@ -45,6 +45,7 @@ class GraphToolbar(QWidget):
         row.setSpacing(4)
         row.addWidget(self.search, 3)
         row.addSpacing(8)
+        self.overlays.setMinimumContentsLength(12)
         for choice in (self.graphs, self.levels, self.overlays):
             row.addWidget(choice, 1)
         row.addSpacing(8)
@@ -87,8 +88,8 @@ class GraphToolbar(QWidget):
     def show_overlays(self, overlays: list[Overlay]) -> None:
         """Offer overlays; hidden when there is none."""
         self.overlays.clear()
-        self.overlays.addItem("Colour by operator")
-        self.overlays.addItems([f"Colour by {_inside(overlay.title)}" for overlay in overlays])
+        self.overlays.addItem("By operator")
+        self.overlays.addItems([f"By {_inside(overlay.title)}" for overlay in overlays])
         self.overlays.setVisible(bool(overlays))
 
     def _hide_item(self, index: int) -> None:

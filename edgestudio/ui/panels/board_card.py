@@ -64,10 +64,14 @@ class BoardCard(QFrame):
         self._presence.setText(f"{word} · {row.address}:{row.port}" if row.address else word)
         set_role(self._presence, role)
         self._hardware.setText(board_words.hardware(row))
+        self._abilities.setText(board_words.abilities(row))
+        self._abilities.setVisible(bool(self._abilities.text()))
         self._temperature.setText(board_words.temperature(row))
         self._temperature.setToolTip(board_words.temperature_reason(row))
         self._running.setText(board_words.running(row.active[0]) if row.active else "No model installed yet")
-        self._freshness_label.setText(self._freshness(row))
+        fresh = self._freshness(row)
+        self._freshness_label.setText(fresh)
+        set_role(self._freshness_label, "good" if fresh == "newest" else "accent")
         self._freshness_label.setVisible(bool(self._freshness_label.text()))
         self._pair.setVisible(not row.is_paired)
         is_installing = self._deployment is not None and self._deployment.state == "running"
@@ -112,10 +116,6 @@ class BoardCard(QFrame):
         head.setSpacing(8)
         self._kind = IconLabel("board", 18, "text")
         self._name = ElidedLabel("", "heading")
-        self._simulated = badge("SIMULATED", "simulated")
-        self._simulated.setToolTip(
-            "The agent, the model and the network are real; only the sensors are simulated."
-        )
         more = IconButton("more", "More about this board", f"board-more-{self.row.name}", self._open_menu)
         head.addWidget(self._kind)
         head.addWidget(self._name, 1)
@@ -132,12 +132,7 @@ class BoardCard(QFrame):
         line.addWidget(IconLabel("temperature", 14, meaning="Temperature"))
         line.addWidget(self._temperature)
         column.addLayout(line)
-        what = QHBoxLayout()
-        what.setSpacing(6)
-        self._hardware = ElidedLabel("", "caption")
-        what.addWidget(self._simulated)
-        what.addWidget(self._hardware, 1)
-        column.addLayout(what)
+        self._build_hardware(column)
         self._build_screen(column)
         slot = QHBoxLayout()
         slot.setSpacing(6)
@@ -157,6 +152,20 @@ class BoardCard(QFrame):
         self._progress.hide()
         column.addWidget(self._progress)
         self._build_foot(column)
+
+    def _build_hardware(self, column: QVBoxLayout) -> None:
+        what = QHBoxLayout()
+        what.setSpacing(6)
+        self._simulated = badge("SIMULATED", "simulated")
+        self._simulated.setToolTip(
+            "The agent, the model and the network are real; only the sensors are simulated."
+        )
+        self._abilities = ElidedLabel("", "caption")
+        what.addWidget(self._simulated)
+        what.addWidget(self._abilities, 1)
+        column.addLayout(what)
+        self._hardware = label("", "caption", wraps=True)
+        column.addWidget(self._hardware)
 
     def _build_foot(self, column: QVBoxLayout) -> None:
         foot = QHBoxLayout()
@@ -211,7 +220,8 @@ class BoardCard(QFrame):
         elif deployment is not None and deployment.state == "failed":
             text, role = "Last installation failed", "bad"
         elif deployment is not None and deployment.state == "rolled-back":
-            text, role = "Rolled back to the previous model", "warning"
+            text = f"Rolled back to {deployment.active or 'the previous model'}"
+            role = "warning"
         self._hint.setText(text)
         set_role(self._hint, role)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from edgestudio.studio.rows import ActiveModel, BoardRow, ModelRow
@@ -28,9 +29,13 @@ def presence(row: BoardRow) -> tuple[str, str, str]:
 
 
 def hardware(row: BoardRow) -> str:
-    """What the board is and which runtimes it has."""
-    parts = [row.hardware, row.arch, ", ".join(row.runtimes)]
-    return " · ".join(part for part in parts if part) or "Hardware not known yet"
+    """What the board is."""
+    return row.hardware or "Hardware not known yet"
+
+
+def abilities(row: BoardRow) -> str:
+    """The processor's architecture and the runtimes."""
+    return " · ".join(part for part in (row.arch, ", ".join(row.runtimes)) if part)
 
 
 def accepts_models(row: BoardRow) -> bool:
@@ -49,16 +54,36 @@ def running(active: ActiveModel) -> str:
     return f"{active.model}{version} · release {active.release}"
 
 
-def freshness(active: ActiveModel, models: Iterable[ModelRow]) -> str:
-    """Whether the library holds a later artifact of the same lineage and recipe: "newest" or its name."""
+def freshness(
+    active: ActiveModel, models: Iterable[ModelRow], released: Iterable[tuple[str, str]] = ()
+) -> str:
+    """Whether something later than what runs is known here: "newest", the version to update to, or a variant's name.
+
+    `released` are the releases that are known, as hash of the artifact and version. Among variants that were never
+    released, only one made later by the same recipe counts: another recipe is another choice, not a newer one.
+    """
     rows = {row.sha256: row for row in models}
     mine = rows.get(active.sha256)
     if mine is None:
         return ""
     root = _root(mine, rows)
-    alike = [row for row in rows.values() if row.recipe == mine.recipe and _root(row, rows) == root]
-    newest = max(alike, key=lambda row: row.created)
-    return "newest" if newest.sha256 == active.sha256 else f"newer: {newest.name}"
+    family = {sha256 for sha256, row in rows.items() if _root(row, rows) == root}
+    known = [(sha256, version) for sha256, version in released if sha256 in family]
+    known += [(sha256, rows[sha256].version) for sha256 in family if rows[sha256].version]
+    latest = max((version for _, version in known), key=_order, default="")
+    if latest and _order(latest) > _order(active.version):
+        return f"update available: {latest}"
+    out = {sha256 for sha256, _ in known} | {active.sha256}
+    alike = [rows[each] for each in family if rows[each].recipe == mine.recipe and each not in out]
+    newer = max(
+        (row for row in alike if row.created > mine.created), key=lambda row: row.created, default=None
+    )
+    return f"newer: {newer.name}" if newer else "newest"
+
+
+def _order(version: str) -> tuple[int, ...]:
+    """Versions in their order: by their numbers, so that 1.10 comes after 1.9."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def temperature_c(row: BoardRow) -> float | None:

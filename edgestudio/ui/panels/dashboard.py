@@ -15,7 +15,6 @@ from PySide6.QtGui import QHideEvent, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QGridLayout,
     QHBoxLayout,
     QScrollArea,
     QStackedWidget,
@@ -28,6 +27,7 @@ from edgestudio.studio.rows import BoardRow
 from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.widgets.buttons import Button, IconButton
+from edgestudio.ui.widgets.card_grid import CardGrid
 from edgestudio.ui.widgets.chart_card import ChartCard
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.histogram import Histogram
@@ -36,6 +36,7 @@ from edgestudio.ui.widgets.sparkline import SparkWall, Tile
 from edgestudio.ui.widgets.text import ElidedLabel, badge, label, set_role
 
 _SPANS_S = {"1 minute": 60.0, "5 minutes": 300.0, "15 minutes": 900.0}
+_LEAST_SPAN_S = 20.0
 _TEMPERATURES = ("cpu_temperature", "soc_temperature", "temperature")
 
 
@@ -168,9 +169,9 @@ class DashboardPanel(QWidget):
         return bar
 
     def _make_charts(self) -> None:
-        self.latency = LineChart("Latency, ms", "chart-latency", ("p50", "p90", "p99"), wording.latency)
+        self.latency = LineChart("Latency, ms", "chart-latency", ("p50", "p90", "p99"), wording.figure)
         self.stages = LineChart(
-            "Stages p50, ms", "chart-stages", ("pre", "infer", "post", "queue"), wording.latency
+            "Stages p50, ms", "chart-stages", ("pre", "infer", "post", "queue"), wording.figure
         )
         self.throughput = LineChart(
             "Throughput", "chart-throughput", ("rate",), lambda value: f"{value:.3g} /s"
@@ -189,16 +190,8 @@ class DashboardPanel(QWidget):
             chart.pointed.connect(self._point)
 
     def _detail(self) -> QWidget:
-        inside = QWidget()
-        grid = QGridLayout(inside)
-        grid.setContentsMargins(16, 8, 16, 16)
-        grid.setSpacing(12)
         order = (self.latency, self.stages, self.throughput, self.temperature, self.confidence, self.drift)
-        for index, chart in enumerate(order):
-            grid.addWidget(chart, index // 2, index % 2)
-        for column in (0, 1):
-            grid.setColumnStretch(column, 1)
-        return _scrolled(inside)
+        return CardGrid(order, width_px=250, height_px=150)
 
     def _nothing(self) -> QWidget:
         return EmptyState(
@@ -238,7 +231,8 @@ class DashboardPanel(QWidget):
                 card.explain(shown.gap or "Nothing has been reported yet.")
             return
         end = float(shown.time[-1])
-        span = (end - span_s, end)
+        # From the first value on: minutes in which nothing was there yet say nothing.
+        span = (min(max(end - span_s, float(shown.time[0])), end - _LEAST_SPAN_S), end)
         total = shown.latency_ms.get("total", {})
         stages = {
             stage: lines[50] for stage, lines in shown.latency_ms.items() if stage != "total" and 50 in lines
@@ -260,6 +254,7 @@ class DashboardPanel(QWidget):
         self._line(
             self.temperature, shown, {"now": values}, span, f"No temperature: {reason}" if sensor else reason
         )
+        self.temperature.note(f"No reading now: {reason}" if reason and np.isfinite(values).any() else "")
         self._line(
             self.drift,
             shown,

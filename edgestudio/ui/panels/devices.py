@@ -76,7 +76,7 @@ class DevicesPanel(QWidget):
         head.addWidget(self._add)
         self._flow_host = QWidget()
         self._flow_host.setProperty("kind", "page")
-        self._flow = FlowLayout(226, spacing=8, margin=8)
+        self._flow = FlowLayout(248, spacing=8, margin=8)
         self._flow_host.setLayout(self._flow)
         scroll = QScrollArea()
         scroll.setObjectName("devices-cards")
@@ -144,6 +144,8 @@ class DevicesPanel(QWidget):
         card = self.cards.get(deployment.board)
         if card is not None:
             card.show_deployment(deployment)
+        if deployment.state != "running":
+            self._age()
 
     def _models_changed(self, row: ModelRow) -> None:
         self._age()
@@ -156,7 +158,10 @@ class DevicesPanel(QWidget):
         if not row.active:
             return ""
         stores = self._desk.stores
-        return board_words.freshness(row.active[0], stores.models.rows())
+        committed = (each for each in stores.deployments.rows() if each.state == "committed")
+        released = [(each.model, each.active) for each in committed]
+        released += [(each.sha256, each.version) for board in stores.boards.rows() for each in board.active]
+        return board_words.freshness(row.active[0], stores.models.rows(), released)
 
     def _drag_began(self) -> None:
         for card in self.cards.values():

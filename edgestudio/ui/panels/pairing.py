@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QFrame, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
 from edgestudio.studio.rows import BoardRow
@@ -15,7 +16,7 @@ from edgestudio.ui.widgets.text import IconLabel, label, set_property, set_role
 from edgestudio.wire.errors import EdgeStudioError
 
 Pair = Callable[[str, str, Callable[[object], object], Callable[[EdgeStudioError], object]], None]
-_CLOSES_AFTER_MS = 1500
+_CLOSES_AFTER_MS = 1200
 
 
 class PairingDialog(QDialog):
@@ -26,7 +27,7 @@ class PairingDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self._board, self._boards, self._pair = board, boards, pair
-        self._is_waiting = False
+        self._is_waiting = self._is_paired = False
         self.setObjectName("pairing-dialog")
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setMinimumWidth(440)
@@ -89,9 +90,9 @@ class PairingDialog(QDialog):
         self.pair_button = Button("Pair", "pairing-pair", kind="primary", run=self._go)
         self.pair_button.setDefault(True)
         self.pair_button.setEnabled(False)
-        cancel = Button("Cancel", "pairing-cancel", run=self.reject)
-        cancel.setAutoDefault(False)
-        buttons.addWidget(cancel)
+        self.cancel_button = Button("Cancel", "pairing-cancel", run=self.reject)
+        self.cancel_button.setAutoDefault(False)
+        buttons.addWidget(self.cancel_button)
         buttons.addWidget(self.pair_button)
         column.addLayout(buttons)
 
@@ -125,10 +126,22 @@ class PairingDialog(QDialog):
         self._say("running", "muted", "Talking to the board …")
         self._pair(self._board, code, self._paired, self._failed)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """The code can be typed at once."""
+        super().showEvent(event)
+        self.raise_()
+        self.activateWindow()
+        self.code.setFocus(Qt.FocusReason.ActiveWindowFocusReason)
+
     def _paired(self, answer: object) -> None:
-        self._is_waiting = False
+        if self._is_paired:
+            return
+        self._is_paired, self._is_waiting = True, False
         self.code.setEnabled(False)
-        self.pair_button.setEnabled(False)
+        self.pair_button.hide()
+        self.cancel_button.setText("Close")
+        self.cancel_button.setDefault(True)
+        self.cancel_button.setFocus()
         self._say("success", "good", "Paired. Both sides now know each other's certificate.")
         QTimer.singleShot(_CLOSES_AFTER_MS, self, self.accept)
 

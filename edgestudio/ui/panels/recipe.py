@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -48,7 +49,9 @@ def choices() -> list[dict[str, Any]]:
     return documents
 
 
-def command_line(row: ModelRow | None, document: dict[str, Any], data: str, pipeline: str) -> str:
+def command_line(
+    row: ModelRow | None, document: dict[str, Any], data: str, pipeline: str, calibration: str = ""
+) -> str:
     """The same as a verb: a built-in recipe by name, each changed option as a setting."""
     parts = ["edgestudio", "optimize", row.path if row else "MODEL", "--recipe", document["name"]]
     for step in document["steps"]:
@@ -62,6 +65,8 @@ def command_line(row: ModelRow | None, document: dict[str, Any], data: str, pipe
             parts += ["--set", f"{step['pass']}.{option}={text}"]
     if data:
         parts += ["--data", data]
+    if calibration:
+        parts += ["--calibration", calibration]
     if pipeline:
         parts += ["--pipeline", pipeline]
     return " ".join(shlex.quote(part) for part in (*parts, "--out", "out"))
@@ -110,19 +115,8 @@ class RecipePanel(QWidget):
         column.addWidget(self.recipes)
         self._description = label("", "muted", wraps=True)
         column.addWidget(self._description)
-        column.addWidget(label("Data", "heading"))
-        self.data = FileField(
-            "Calibration data", "recipe-data", "Folder of images by class, or an .npz",
-            takes_folders=True, pattern="Data (*.npz *.csv);;All files (*)",
-        )  # fmt: skip
-        self.pipeline = FileField(
-            "Pipeline", "recipe-pipeline", "Pipeline (.yaml); none: derived from the model",
-            takes_folders=False, pattern="Pipeline (*.yaml *.yml);;All files (*)",
-        )  # fmt: skip
-        self.data.changed.connect(self._refresh)
-        self.pipeline.changed.connect(self._refresh)
-        column.addWidget(self.data)
-        column.addWidget(self.pipeline)
+        for made in self._build_fields():
+            column.addWidget(made)
         self.form = RecipeForm()
         self.form.changed.connect(self._refresh)
         column.addWidget(self.form)
@@ -136,6 +130,32 @@ class RecipePanel(QWidget):
         outer.setSpacing(0)
         outer.addWidget(scroll, 1)
         outer.addWidget(self._build_foot())
+
+    def _build_fields(self) -> list[QWidget]:
+        self.data = FileField(
+            "Measured on", "recipe-data", "Labelled data: folder by class, or an .npz",
+            takes_folders=True, pattern="Data (*.npz *.csv);;All files (*)",
+        )  # fmt: skip
+        self.calibration = FileField(
+            "Calibrated on", "recipe-calibration", "Empty: the data that it is measured on",
+            takes_folders=True, pattern="Data (*.npz *.csv);;All files (*)",
+        )  # fmt: skip
+        self.pipeline = FileField(
+            "Pipeline", "recipe-pipeline", "Empty: derived from the model",
+            takes_folders=False, pattern="Pipeline (*.yaml *.yml);;All files (*)",
+        )  # fmt: skip
+        self._calibration_title = label("Calibrated on", "heading")
+        self._calibration_title.setToolTip(
+            "Ranges are measured on this data. Keep it apart from what accuracy is measured on."
+        )
+        titles = (label("Measured on", "heading"), self._calibration_title, label("Pipeline", "heading"))
+        fields = (self.data, self.calibration, self.pipeline)
+        made: list[QWidget] = []
+        for title, field in zip(titles, fields, strict=True):
+            title.setBuddy(field.line)
+            field.changed.connect(self._refresh)
+            made += [title, field]
+        return made
 
     def _build_same(self) -> QWidget:
         same = QTabWidget()
@@ -183,8 +203,11 @@ class RecipePanel(QWidget):
         self._job = ""
         self._desk.run(
             "optimize.run", model=row.sha256, recipe=self.document(), data=self.data.path(),
-            pipeline=self.pipeline.path(),
+            pipeline=self.pipeline.path(), calibration=self._calibration_path(),
         )  # fmt: skip
+
+    def _calibration_path(self) -> Path | None:
+        return self.calibration.path() if self.form.needs_data() else None
 
     def _row(self) -> ModelRow | None:
         return self._desk.stores.models.get(self._desk.selected.model)
@@ -206,15 +229,17 @@ class RecipePanel(QWidget):
 
     def _fill(self, row: ModelRow) -> None:
         """Data and pipeline of the model; a variant inherits them."""
-        data = pipeline = None
+        data = pipeline = calibration = None
         seen: set[str] = set()
         each: ModelRow | None = row
         while each is not None and each.sha256 not in seen:
             seen.add(each.sha256)
-            data = data or each.calibration_path or each.data_path
+            data = data or each.data_path
+            calibration = calibration or each.calibration_path
             pipeline = pipeline or each.pipeline_path
             each = self._desk.stores.models.get(each.parent)
         self.data.set_path(data)
+        self.calibration.set_path(calibration)
         self.pipeline.set_path(pipeline)
 
     def _model_changed(self, row: ModelRow) -> None:
@@ -225,9 +250,10 @@ class RecipePanel(QWidget):
 
     def _refresh(self) -> None:
         row, document = self._row(), self.document()
-        self.command.set_text(
-            command_line(row, document, str(self.data.path() or ""), str(self.pipeline.path() or ""))
-        )
+        for widget in (self._calibration_title, self.calibration):
+            widget.setVisible(self.form.needs_data())
+        paths = (self.data.path(), self.pipeline.path(), self._calibration_path())
+        self.command.set_text(command_line(row, document, *(str(path or "") for path in paths)))
         self.yaml.set_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=60))
         can_run, reason = self._may_run(row)
         self.run_button.setEnabled(can_run and self._job is None)
@@ -242,9 +268,10 @@ class RecipePanel(QWidget):
             return False, reason
         if not self.form.is_valid():
             return False, "An option above has a value that cannot be used."
-        if not (self.data.is_valid() and self.pipeline.is_valid()):
-            return False, "The data or the pipeline is not there."
-        if self.form.needs_data() and self.data.path() is None:
+        for field in (self.data, self.calibration, self.pipeline):
+            if not field.is_valid() and not field.isHidden():
+                return False, f"“{field.title}”: {field.path()} is not there."
+        if self.form.needs_data() and self.data.path() is None and self.calibration.path() is None:
             return False, "This recipe measures ranges on data: choose a few hundred typical inputs."
         return True, ""
 

@@ -116,7 +116,10 @@ class DeploymentCard(QFrame):
         now = time.time()
         for line, step in zip(self._lines, row.steps, strict=False):
             line.show_step(step, now)
-        words = [row.reason, row.hint]
+        words = [_sentence(row.reason), row.hint]
+        if row.state == "rolled-back" and row.active:
+            before = f", in place of {row.previous}" if row.previous else ""
+            words.insert(0, f"{row.active} is active again{before}.")
         if row.state == "committed" and row.active:
             words = [
                 f"The board now runs {row.active}" + (f", before {row.previous}." if row.previous else ".")
@@ -132,6 +135,13 @@ class DeploymentCard(QFrame):
 
     def _give_up(self) -> None:
         self._desk.run("deployment.cancel", deployment=self._row.id)
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop, as a sentence of its own."""
+    if not text:
+        return ""
+    return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?…' else '.'}"
 
 
 class TimelinePanel(QWidget):

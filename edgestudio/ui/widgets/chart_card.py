@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QStackedLayout, QVBoxLayout, QWidget
 
 from edgestudio.ui import theme
+from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.text import label
 
 DASHES: tuple[Qt.PenStyle, ...] = (
@@ -44,37 +45,45 @@ def line_pen(number: int, width: float = 1.8) -> QPen:
 
 
 class ChartCard(QFrame):
-    """Frame, title and figures; a chart puts its drawing into `body`."""
+    """Frame, title and figures; a chart puts its drawing into `body`.
+
+    One line's figure stands beside the title; those of several are a legend below it, which wraps.
+    """
 
     def __init__(self, title: str, name: str, lines: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.setObjectName(name)
         self.setProperty("kind", "card")
         self.setAccessibleName(title)
-        self.setMinimumSize(260, 190)
         head = QHBoxLayout()
-        head.setSpacing(6)
+        head.setSpacing(8)
         head.addWidget(label(title, "heading"))
         head.addStretch(1)
         self._figures: dict[str, QLabel] = {}
-        self._strokes: dict[str, _Stroke] = {}
+        self._entries: dict[str, QWidget] = {}
+        legend = WrapLayout(spacing=12)
         for number, line in enumerate(lines):
-            if len(lines) > 1:
-                self._strokes[line] = _Stroke(number)
-                head.addWidget(self._strokes[line])
             figure = label("", "caption", name=f"{name}-{line}")
             figure.setFont(theme.figures(figure.font()))
             self._figures[line] = figure
-            head.addWidget(figure)
-            head.addSpacing(6)
+            if len(lines) == 1:
+                head.addWidget(figure)
+            else:
+                self._entries[line] = _entry(number, figure)
+                legend.addWidget(self._entries[line])
+        self._note = label("", "warning", wraps=True, name=f"{name}-note")
+        self._note.hide()
         self._reason = label("", "muted", wraps=True, name=f"{name}-reason")
         self._reason.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._place = QStackedLayout()
         self._place.addWidget(self._reason)
         column = QVBoxLayout(self)
-        column.setContentsMargins(16, 12, 16, 10)
-        column.setSpacing(8)
+        column.setContentsMargins(12, 8, 12, 6)
+        column.setSpacing(4)
         column.addLayout(head)
+        if self._entries:
+            column.addLayout(legend)
+        column.addWidget(self._note)
         column.addLayout(self._place, 1)
 
     def set_body(self, body: QWidget) -> None:
@@ -83,14 +92,15 @@ class ChartCard(QFrame):
         self._place.setCurrentWidget(body)
 
     def show_figure(self, line: str, text: str) -> None:
-        """Write a figure of the header."""
-        self._figures[line].setText(text)
+        """Write a figure of the header; its room only grows, so that its neighbours stand still."""
+        figure = self._figures[line]
+        if text != figure.text():
+            figure.setText(text)
+            figure.setMinimumWidth(max(figure.minimumWidth(), figure.sizeHint().width()))
 
     def show_line(self, line: str, is_there: bool) -> None:  # noqa: FBT001 - like Qt's setVisible
         """Show or hide what the header says of a line."""
-        self._figures[line].setVisible(is_there)
-        if line in self._strokes:
-            self._strokes[line].setVisible(is_there)
+        self._entries.get(line, self._figures[line]).setVisible(is_there)
 
     def figure(self, line: str) -> str:
         """A figure of the header as it is shown."""
@@ -102,6 +112,22 @@ class ChartCard(QFrame):
             self._reason.setText(reason)
         self._place.setCurrentIndex(0 if reason else 1)
 
+    def note(self, text: str) -> None:
+        """Say something about the newest values above the drawing, such as why they are missing."""
+        if text != self._note.text():
+            self._note.setText(text)
+            self._note.setVisible(bool(text))
+
     def reason(self) -> str:
         """Why nothing is drawn, "" while something is."""
         return self._reason.text()
+
+
+def _entry(number: int, figure: QLabel) -> QWidget:
+    entry = QWidget()
+    row = QHBoxLayout(entry)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(5)
+    row.addWidget(_Stroke(number))
+    row.addWidget(figure)
+    return entry

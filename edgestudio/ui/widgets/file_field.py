@@ -40,7 +40,7 @@ class FileField(QWidget):
 
     def __init__(self, title: str, name: str, placeholder: str, *, takes_folders: bool, pattern: str) -> None:
         super().__init__()
-        self._title, self._pattern = title, pattern
+        self.title, self._pattern = title, pattern
         self.line = _DropLine()
         self.line.setObjectName(name)
         self.line.setAccessibleName(title)
@@ -54,6 +54,7 @@ class FileField(QWidget):
         row.setSpacing(4)
         row.addWidget(self.line, 1)
         row.addWidget(self._browse)
+        self.setFocusProxy(self.line)
 
     def path(self) -> Path | None:
         """What is chosen."""
@@ -85,7 +86,7 @@ class FileField(QWidget):
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def _ask(self, *, is_folder: bool) -> None:
-        dialog = QFileDialog(self, self._title, str(self.path() or ""), self._pattern)
+        dialog = QFileDialog(self, self.title, str(self.path() or ""), self._pattern)
         dialog.setFileMode(QFileDialog.FileMode.Directory if is_folder else QFileDialog.FileMode.ExistingFile)
         dialog.fileSelected.connect(self.set_path)
         dialog.finished.connect(dialog.deleteLater)

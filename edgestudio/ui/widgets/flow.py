@@ -1,4 +1,4 @@
-"""A layout that fills rows from the left and wraps, with items of one width that share what is left."""
+"""Layouts that fill rows from the left and wrap: items of one width that share what is left, or of their own width."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from PySide6.QtCore import QMargins, QRect, QSize, Qt
 from PySide6.QtWidgets import QLayout, QLayoutItem
 
 
-class FlowLayout(QLayout):
-    """Items are at least `column_width` px wide and at most `widest`; a row is as tall as its tallest item."""
+class _Wrapping(QLayout):
+    """What both have in common: a list of items, and a height that follows from the width."""
 
-    def __init__(self, column_width: int, spacing: int = 8, margin: int = 8, widest: int = 360) -> None:
+    def __init__(self, spacing: int, margin: int) -> None:
         super().__init__()
         self._items: list[QLayoutItem] = []
-        self._column_width, self._widest = column_width, widest
         self.setSpacing(spacing)
         self.setContentsMargins(QMargins(margin, margin, margin, margin))
 
@@ -44,6 +43,22 @@ class FlowLayout(QLayout):
         """How tall the rows are at this width."""
         return self._arrange(QRect(0, 0, width, 0), moves=False)
 
+    def setGeometry(self, rect: QRect) -> None:
+        """Place the items."""
+        super().setGeometry(rect)
+        self._arrange(rect, moves=True)
+
+    def _arrange(self, rect: QRect, *, moves: bool) -> int:
+        raise NotImplementedError
+
+
+class FlowLayout(_Wrapping):
+    """Items are at least `column_width` px wide and at most `widest`; a row is as tall as its tallest item."""
+
+    def __init__(self, column_width: int, spacing: int = 8, margin: int = 8, widest: int = 360) -> None:
+        super().__init__(spacing, margin)
+        self._column_width, self._widest = column_width, widest
+
     def sizeHint(self) -> QSize:
         """One column."""
         return self.minimumSize()
@@ -55,11 +70,6 @@ class FlowLayout(QLayout):
         return QSize(
             self._column_width + margins.left() + margins.right(), tallest + margins.top() + margins.bottom()
         )
-
-    def setGeometry(self, rect: QRect) -> None:
-        """Place the items."""
-        super().setGeometry(rect)
-        self._arrange(rect, moves=True)
 
     def _arrange(self, rect: QRect, *, moves: bool) -> int:
         area = rect.marginsRemoved(self.contentsMargins())
@@ -81,3 +91,36 @@ class FlowLayout(QLayout):
     @staticmethod
     def _height(item: QLayoutItem, width: int) -> int:
         return item.heightForWidth(width) if item.hasHeightForWidth() else item.sizeHint().height()
+
+
+class WrapLayout(_Wrapping):
+    """Items as wide as they want to be, one after the other like words."""
+
+    def __init__(self, spacing: int = 8, margin: int = 0) -> None:
+        super().__init__(spacing, margin)
+
+    def sizeHint(self) -> QSize:
+        """All in one row."""
+        hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
+        across = sum(hint.width() + self.spacing() for hint in hints)
+        return QSize(max(0, across - self.spacing()), max((hint.height() for hint in hints), default=0))
+
+    def minimumSize(self) -> QSize:
+        """The widest item."""
+        hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
+        return QSize(
+            max((hint.width() for hint in hints), default=0),
+            max((hint.height() for hint in hints), default=0),
+        )
+
+    def _arrange(self, rect: QRect, *, moves: bool) -> int:
+        area = rect.marginsRemoved(self.contentsMargins())
+        left, top, tallest = area.left(), area.top(), 0
+        for item in (each for each in self._items if not each.isEmpty()):
+            hint = item.sizeHint()
+            if left > area.left() and left + hint.width() > area.left() + area.width():
+                left, top, tallest = area.left(), top + tallest + 2, 0
+            if moves:
+                item.setGeometry(QRect(left, top, hint.width(), hint.height()))
+            left, tallest = left + hint.width() + self.spacing(), max(tallest, hint.height())
+        return top + tallest - rect.top() + self.contentsMargins().bottom()

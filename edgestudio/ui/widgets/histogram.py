@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from edgestudio.ui import theme
 
@@ -20,6 +20,8 @@ class Histogram(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setAccessibleName("Distribution of confidence")
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.setMinimumSize(40, 40)
         self._counts: Floats | None = None
         self._baseline: Floats | None = None
         theme.changed.connect(self.update)

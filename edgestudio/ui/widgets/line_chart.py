@@ -9,7 +9,8 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QMouseEvent, QPen
+from PySide6.QtGui import QColor, QFont, QMouseEvent, QPen
+from PySide6.QtWidgets import QSizePolicy
 
 from edgestudio.monitor.series import Marker
 from edgestudio.ui import theme, wording
@@ -19,6 +20,7 @@ Floats = NDArray[np.float64]
 _ROOM_ABOVE = 1.15
 _SHRINK_BELOW = 0.45
 _MOST_MARKERS = 40
+_TICK_POINTS = 8.0
 
 
 class LineChart(ChartCard):
@@ -44,12 +46,15 @@ class LineChart(ChartCard):
         axis = pg.DateAxisItem(orientation="bottom")
         self._plot = pg.PlotWidget(axisItems={"bottom": axis}, background=None)
         self._plot.setFrameShape(self._plot.Shape.NoFrame)
+        # As tall as its card leaves it: the picture's own wish would push its neighbours out of sight.
+        self._plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self._plot.setMinimumSize(40, 40)
         item = self._plot.getPlotItem()
         item.setMenuEnabled(False)
         item.hideButtons()
         item.setMouseEnabled(False, False)
         item.enableAutoRange(x=False, y=False)
-        item.getAxis("left").setWidth(44)
+        item.getAxis("left").setWidth(38)
         item.getAxis("left").enableAutoSIPrefix(False)
         item.showGrid(y=True, alpha=0.18)
         self._curves = {line: pg.PlotCurveItem(connect="finite") for line in lines}
@@ -161,9 +166,11 @@ class LineChart(ChartCard):
         self._cross.setPen(pen)
         self._plot.setBackground(QColor(colors.raised))
         item = self._plot.getPlotItem()
+        font = QFont(theme.figures(self.font()))
+        font.setPointSizeF(_TICK_POINTS)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
             axis.setPen(QColor(colors.border))
             axis.setTextPen(QColor(colors.muted))
-            axis.setTickFont(theme.figures(self.font()))
+            axis.setTickFont(font)
         self._shown_markers = ()
