@@ -30,7 +30,8 @@ class Entry:
     """One model of the library. `file` is its name inside the entry's folder, `folder` where that is.
 
     `parent` and `recipe` say what it was made from; `before`, `after` and `steps` what was measured then.
-    `data` and `calibration` are where its data lies, outside of the library.
+    `data` and `calibration` are where its data lies, outside of the library. `facts` are what is said about it:
+    `training_date, dataset_version, metrics, tools`; `opened_from` is where its file was.
     """
 
     sha256: str
@@ -52,6 +53,9 @@ class Entry:
     steps: tuple[Mapping[str, Any], ...] = ()
     verdicts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    note: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    opened_from: str | None = None
 
     @property
     def path(self) -> Path:
@@ -191,6 +195,39 @@ class Library:
             folder.rename(trash)
             shutil.rmtree(trash, ignore_errors=True)
 
+    def set_aside(self, sha256: str) -> None:
+        """Take a model out so that this process can `bring_back` it; raises InputError when it is not there."""
+        folder = self._directory / sha256
+        if not folder.is_dir():
+            raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
+        os.utime(folder)  # what is left by a crash is removed by its age
+        folder.rename(self._aside(sha256))
+
+    def bring_back(self, sha256: str) -> Entry:
+        """Undo `set_aside`; raises InputError when it is gone."""
+        known = self.get(sha256)
+        if known is not None:
+            return known
+        try:
+            self._aside(sha256).rename(self._directory / sha256)
+        except OSError as error:
+            raise InputError(
+                f"The model {sha256[:12]} cannot be brought back.",
+                hint="Open its file again.",
+                code="no-model",
+            ) from error
+        entry = self.get(sha256)
+        assert entry is not None
+        return entry
+
+    def drop_aside(self) -> None:
+        """Remove for good what this process set aside."""
+        for folder in self._directory.glob(f".aside-{os.getpid()}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _aside(self, sha256: str) -> Path:
+        return self._directory / f".aside-{os.getpid()}-{sha256}"
+
     def _place(self, staging: Path, entry: Entry) -> Entry:
         known = self.get(entry.sha256)
         if known is None:
@@ -201,7 +238,16 @@ class Library:
         for extra in (_GRAPH, _LAYOUT, _PIPELINE):
             if (staging / extra).exists():
                 (staging / extra).replace(entry.folder / extra)
-        entry = replace(entry, created=known.created, tags=known.tags or entry.tags, file=known.file)
+        entry = replace(
+            entry,
+            created=known.created,
+            file=known.file,
+            tags=known.tags or entry.tags,
+            version=known.version or entry.version,
+            note=known.note or entry.note,
+            facts={**entry.facts, **known.facts},
+            opened_from=entry.opened_from or known.opened_from,
+        )
         if known.parent is None:  # a source stays one, even when a recipe arrives at the same content
             entry = replace(entry, parent=None, recipe=None, data=entry.data or known.data)
         _write(entry, entry.folder)

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from edgestudio.devices.known import KnownBoards
+from edgestudio.devices.publisher import Publisher
 from edgestudio.studio.boards import BoardService
 from edgestudio.studio.bus import EventBus
 from edgestudio.studio.deployer import DeployService
 from edgestudio.studio.doctor import Doctor
+from edgestudio.studio.edits import EditService
 from edgestudio.studio.jobs import JobService
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.notices import NoticeService
 from edgestudio.studio.optimizer import OptimizerService
 from edgestudio.studio.paths import Paths, default_paths
+from edgestudio.studio.project import ProjectService
 from edgestudio.studio.recent import RecentFiles
+from edgestudio.studio.registries import RegistryService
+from edgestudio.studio.reports import ReportService
 from edgestudio.studio.settings import SettingsStore
 from edgestudio.studio.telemetry import TelemetryService
+from edgestudio.studio.trust import TrustService
+from edgestudio.studio.viewers import ViewerService
+from edgestudio.studio.watching import AlertService
 
 T = TypeVar("T")
 
@@ -42,25 +52,51 @@ class Studio:
         self.jobs = JobService(self.bus, self.paths.jobs, heavy_at_once=chosen.heavy_jobs)
         self.models = ModelService(self.bus, self.jobs, self.paths.library)
         self.optimizer = OptimizerService(self.jobs, self.models)
-        self.monitor = TelemetryService(self.paths.baselines, history_minutes=chosen.history_minutes)
+        self.alerts = AlertService(self.notices)
+        self.monitor = TelemetryService(
+            self.paths.baselines,
+            history_minutes=chosen.history_minutes,
+            history=self.paths.history,
+            alerts=self.alerts,
+        )
         self.boards = BoardService(
             self.bus, self.paths, self.notices, self.monitor, interfaces=chosen.discovery_interfaces
         )
         self.deployer = DeployService(self.bus, self.jobs, self.models, self.boards, self.monitor, self.paths)
         self.doctor = Doctor(self.paths, chosen.discovery_interfaces)
+        self.edits = EditService(self.models, self.optimizer)
+        self.reports = ReportService(self.bus, self.jobs, self.models)
+        self.registries = RegistryService(self.models, self.paths.jobs)
+        self.viewers = ViewerService(self.models)
+        self.project = ProjectService(self.models, self.boards)
+        self.trust = TrustService(Publisher(self.paths.publisher), self.boards, self.notices)
+        self.alerts.name_of = self._name_of
 
     async def start(self, *, discover: bool = True) -> None:
         """Publish the library and, unless told otherwise, look for boards."""
         self.jobs.sweep()
         await self.models.start()
         if discover and self.settings.current.discovery:
+            await asyncio.to_thread(self._preload)
+        if discover and self.settings.current.discovery:
             await self.guard(self.boards.start_discovery())
 
     async def stop(self) -> None:
         """End jobs, sessions and the boards started from here; returns when their processes are gone."""
         await self.deployer.stop()
+        await self.viewers.stop()
         await self.jobs.stop()
         await self.boards.stop()
+        await self.monitor.stop()
+        await asyncio.to_thread(self.models.library.drop_aside)
+
+    def _preload(self) -> None:
+        known = KnownBoards(self.paths.known_boards).all()
+        self.monitor.preload(board.fingerprint for board in known)
+
+    def _name_of(self, board_id: str) -> str:
+        row = self.boards.rows.get(board_id)
+        return row.name if row else board_id[:12]
 
     async def guard(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Await a service call; an error becomes a notice, and None is returned."""

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from edgestudio.studio.rows import BoardRow, DeploymentRow, JobRow, ModelRow, NoticeRow
+from edgestudio.studio.rows import BoardRow, DeploymentRow, JobRow, ModelRow, NoticeRow, ReportRow
 
-StoreName = Literal["models", "jobs", "boards", "deployments", "notices"]
+StoreName = Literal["models", "jobs", "boards", "deployments", "notices", "reports"]
 Action = Literal["added", "changed", "removed"]
-AnyRow = ModelRow | JobRow | BoardRow | DeploymentRow | NoticeRow
+AnyRow = ModelRow | JobRow | BoardRow | DeploymentRow | NoticeRow | ReportRow
 Listener = Callable[["RowEvent"], None]
-R = TypeVar("R", ModelRow, JobRow, BoardRow, DeploymentRow, NoticeRow)
+R = TypeVar("R", ModelRow, JobRow, BoardRow, DeploymentRow, NoticeRow, ReportRow)
 
 _log = logging.getLogger(__name__)
 

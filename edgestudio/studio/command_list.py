@@ -8,6 +8,9 @@ from functools import partial
 from edgestudio.studio.app import Studio
 from edgestudio.studio.command_actions import Actions, Submit, is_target
 from edgestudio.studio.commands import Command, CommandSet, Group, Selection, Window
+from edgestudio.studio.library_actions import LibraryActions
+from edgestudio.studio.library_commands import library_commands, report_commands
+from edgestudio.studio.report_actions import ReportActions
 
 
 def build_commands(
@@ -18,6 +21,8 @@ def build_commands(
     commands = [
         *_file_commands(actions, window),
         *_model_commands(actions),
+        *library_commands(LibraryActions(studio, submit, window, selection)),
+        *report_commands(ReportActions(studio, submit, window, selection)),
         *_board_commands(actions),
         *_job_commands(actions),
         *_view_commands(window),
@@ -41,7 +46,6 @@ def _model_commands(actions: Actions) -> Iterable[Command]:
     yield Command("model.evaluate", "Evaluate on its data", actions.evaluate, "model", "", _has_data)
     yield Command("model.bench", "Benchmark here", actions.bench, "model", "Ctrl+B", _has_model)
     yield Command("model.reload", "Inspect again", actions.reload, "model", "F5", _has_model)
-    yield Command("model.remove", "Remove from the library", actions.remove_model, "model", "", _has_model)
 
 
 def _board_commands(actions: Actions) -> Iterable[Command]:

@@ -39,6 +39,9 @@ def row_of(entry: Entry) -> ModelRow:
         steps=entry.steps,
         verdicts=entry.verdicts,
         warnings=entry.warnings,
+        note=entry.note,
+        facts=entry.facts,
+        opened_from=entry.opened_from,
     )
 
 

@@ -14,6 +14,7 @@ from edgestudio.model.library import Entry, Library, content_sha256
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.early_row import EarlyRow
 from edgestudio.studio.jobs import JobService
+from edgestudio.studio.model_facts import checked_facts
 from edgestudio.studio.model_files import (
     companions,
     copy_model,
@@ -23,6 +24,7 @@ from edgestudio.studio.model_files import (
     text_or_none,
 )
 from edgestudio.studio.rows import ModelRow
+from edgestudio.studio.semantic_version import parse_version
 from edgestudio.wire.errors import InputError, ModelError
 
 # A file that hashes within this time is looked up before any worker is asked about it.
@@ -156,7 +158,50 @@ class ModelService:
 
     async def set_tags(self, sha256: str, tags: Iterable[str]) -> ModelRow:
         """Replace the tags of a model."""
-        return await self._update(sha256, tags=tuple(dict.fromkeys(tag for tag in tags if tag)))
+        return await self._update(sha256, tags=tuple(dict.fromkeys(t.strip() for t in tags if t.strip())))
+
+    async def set_version(self, sha256: str, version: str) -> ModelRow:
+        """Give a model a semantic version ("" takes it away); raises InputError for anything else."""
+        return await self._update(sha256, version=str(parse_version(version)) if version.strip() else "")
+
+    async def set_note(self, sha256: str, note: str) -> ModelRow:
+        """Replace the note that is kept beside a model."""
+        return await self._update(sha256, note=note.strip())
+
+    async def set_facts(self, sha256: str, facts: Mapping[str, Any]) -> ModelRow:
+        """Replace what is said about how a model was made; raises InputError for what is no such fact."""
+        return await self._update(sha256, facts=checked_facts(facts))
+
+    async def set_words(
+        self,
+        sha256: str,
+        *,
+        name: str,
+        tags: Iterable[str],
+        version: str,
+        note: str,
+        facts: Mapping[str, Any],
+    ) -> ModelRow:
+        """Replace everything that is said about a model at once."""
+        checked = checked_facts(facts)
+        return await self._update(
+            sha256, name=name, tags=tuple(tags), version=version, note=note, facts=checked
+        )
+
+    async def set_origin(
+        self, sha256: str, *, parent: str | None, recipe: str | None, opened_from: str | None
+    ) -> ModelRow:
+        """Say where a model that was made elsewhere is from."""
+        return await self._update(sha256, parent=parent, recipe=recipe, opened_from=opened_from)
+
+    async def set_aside(self, sha256: str) -> None:
+        """As `remove`, but this studio can bring it back until it stops."""
+        await asyncio.to_thread(self.library.set_aside, sha256)
+        self.rows.remove(sha256)
+
+    async def bring_back(self, sha256: str) -> ModelRow:
+        """Undo `set_aside`."""
+        return self.rows.put(row_of(await asyncio.to_thread(self.library.bring_back, sha256)))
 
     async def set_data(
         self,
@@ -291,6 +336,7 @@ class ModelService:
                 summary=result["summary"],
                 data=text_or_none(supplies.data),
                 calibration=text_or_none(supplies.calibration),
+                opened_from=str(path),
             )
             entries.append(entry)
             return result

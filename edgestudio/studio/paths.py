@@ -48,6 +48,11 @@ class Paths:
         return self.home / "baselines"
 
     @property
+    def history(self) -> Path:
+        """What boards reported, across restarts."""
+        return self.home / "history.sqlite"
+
+    @property
     def known_boards(self) -> Path:
         """The boards that this desk has paired with."""
         return self.home / "known-boards.json"

@@ -10,6 +10,7 @@ JobState = Literal["queued", "running", "done", "failed", "crashed", "cancelled"
 Presence = Literal["online", "offline", "unknown"]
 StepState = Literal["waiting", "running", "done", "failed", "skipped"]
 NoticeLevel = Literal["info", "success", "warning", "error"]
+ReportKind = Literal["check", "diff", "doctor", "sensitivity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class ModelRow:
     that the worker wrote for the graph view, None until it has. `before` and `after` are the measured sides
     of the recipe that made this artifact (`size_bytes, latency_ms, accuracy, error`), None for a source;
     `verdicts` and `warnings` say what is to be thought of them. `calibration_path` is data that quantisation
-    may look at, so that `data_path` stays unseen; None means the same data.
+    may look at, so that `data_path` stays unseen; None means the same data. `facts` are what people or
+    a registry say about it: `training_date, dataset_version, metrics{}, tools{}`; `opened_from` is where its file was.
     """
 
     sha256: str
@@ -44,6 +46,28 @@ class ModelRow:
     steps: tuple[Mapping[str, Any], ...] = ()
     verdicts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    note: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    opened_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """What an examination of a model found, as a table; a repeated one replaces the one before.
+
+    `id` is the kind, the subject and what it was held against. `result` is the whole answer of the job.
+    """
+
+    id: str
+    kind: ReportKind
+    title: str
+    subject: str
+    verdict: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    notes: tuple[str, ...] = ()
+    result: Mapping[str, Any] = field(default_factory=dict)
+    time: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

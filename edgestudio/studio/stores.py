@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, cast
+from typing import Any, Generic, cast
 
 from psygnal import Signal
 
 from edgestudio.studio.bus import R, RowEvent, key_of
-from edgestudio.studio.rows import BoardRow, DeploymentRow, JobRow, ModelRow, NoticeRow
+from edgestudio.studio.rows import BoardRow, DeploymentRow, JobRow, ModelRow, NoticeRow, ReportRow
 
 
 class Store(Generic[R]):
@@ -54,9 +54,9 @@ class Stores:
         self.boards: Store[BoardRow] = Store()
         self.deployments: Store[DeploymentRow] = Store()
         self.notices: Store[NoticeRow] = Store()
+        self.reports: Store[ReportRow] = Store()
 
     def apply(self, event: RowEvent) -> None:
         """Route one event to its store; call it on the UI thread."""
-        store: Store[ModelRow] | Store[JobRow] | Store[BoardRow] | Store[DeploymentRow] | Store[NoticeRow]
-        store = getattr(self, event.store)
+        store: Store[Any] = getattr(self, event.store)
         store.apply(event)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgestudio.monitor.export import write_csv
+from edgestudio.monitor.history import History
 from edgestudio.monitor.series import BoardSeries
 from edgestudio.studio.files import write_atomically
-from edgestudio.wire.errors import EdgeStudioError
+from edgestudio.studio.recording import Recorder
+from edgestudio.studio.watching import AlertService
+from edgestudio.wire.errors import EdgeStudioError, InputError
 from edgestudio.wire.records import KIND_EVENT, KIND_WINDOW, Event, Window, kind_of
 
 _log = logging.getLogger(__name__)
@@ -19,10 +26,33 @@ _log = logging.getLogger(__name__)
 class TelemetryService:
     """One series per board; `series` may be called and read from any thread."""
 
-    def __init__(self, folder: Path, *, history_minutes: int = 15) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        history_minutes: int = 15,
+        history: Path | None = None,
+        alerts: AlertService | None = None,
+    ) -> None:
         self._folder = folder
         self._history_s = history_minutes * 60.0
         self._series: dict[str, BoardSeries] = {}
+        self._history_path = history
+        self._history: History | None = None
+        self._opening = threading.Lock()
+        self._recorder = Recorder(self.history) if history else None
+        self._alerts = alerts
+
+    def history(self) -> History | None:
+        """The file of what was reported, opened on first use; None where there is none, or it cannot be used."""
+        with self._opening:
+            if self._history is None and self._history_path is not None:
+                try:
+                    self._history = History(self._history_path)
+                except EdgeStudioError as error:
+                    self._history_path = None
+                    _log.warning("%s", error.message)
+            return self._history
 
     def series(self, board_id: str) -> BoardSeries:
         """The board's series, empty until it reports."""
@@ -31,21 +61,43 @@ class TelemetryService:
             known = self._series.setdefault(board_id, self._begin(board_id))
         return known
 
+    def preload(self, board_ids: Iterable[str]) -> None:
+        """Load what boards reported before this start; reads files: call it in a thread."""
+        for board_id in board_ids:
+            self.series(board_id)
+
     def take(self, board_id: str, record: Mapping[str, Any]) -> None:
         """Add one record as it travelled; what cannot be read is logged and left out."""
-        try:
-            kind = kind_of(record)
-            if kind == KIND_WINDOW:
-                self.series(board_id).add_window(Window.from_dict(record))
-            elif kind == KIND_EVENT:
-                self.series(board_id).add_event(Event.from_dict(record))
-        except EdgeStudioError as error:
-            _log.warning("a record of %s cannot be read: %s", board_id[:12], error.message)
+        series = self.series(board_id)
+        if not self._add(board_id, series, record):
+            return
+        if self._recorder is not None:
+            self._recorder.take(board_id, record)
+        if self._alerts is not None and kind_of(record) == KIND_WINDOW:
+            self._alerts.look(board_id, series)
 
     def presence(self, board_id: str, presence: str, problem: EdgeStudioError | None) -> None:
         """Say in the series why nothing arrives."""
         if presence == "offline":
-            self.series(board_id).mark_gap(problem.message if problem else "the board is offline")
+            series = self.series(board_id)
+            series.mark_gap(problem.message if problem else "the board is offline")
+            if self._alerts is not None:
+                self._alerts.look(board_id, series)
+
+    async def export(self, board_id: str, path: Path, span_s: float | None = None) -> int:
+        """Write what a board reported in the last `span_s` seconds as CSV; returns the number of rows.
+
+        Without a span that is what the dashboard has; a longer one is read from the history. Raises InputError
+        when there is nothing, or `path` cannot be written.
+        """
+        return await asyncio.to_thread(self._export, board_id, path.absolute(), span_s)
+
+    async def stop(self) -> None:
+        """Write down what was reported and close the history."""
+        if self._recorder is not None:
+            await self._recorder.stop()
+        if self._history is not None:
+            await asyncio.to_thread(self._history.close)
 
     def set_baseline(self, board_id: str, model: str, baseline: Mapping[str, Any]) -> None:
         """What the confidence of a model on a board is compared with; remembered for the next start."""
@@ -56,11 +108,53 @@ class TelemetryService:
             _log.warning("no baseline for %s on %s: %s", model, board_id[:12], error)
 
     def forget(self, board_id: str) -> None:
-        """Drop what a board reported."""
+        """Drop what a board reported; the history keeps it until it is too old."""
         self._series.pop(board_id, None)
+        if self._alerts is not None:
+            self._alerts.forget(board_id)
+
+    def _add(self, board_id: str, series: BoardSeries, record: Mapping[str, Any]) -> bool:
+        try:
+            kind = kind_of(record)
+            if kind == KIND_WINDOW:
+                series.add_window(Window.from_dict(record))
+            elif kind == KIND_EVENT:
+                series.add_event(Event.from_dict(record))
+        except EdgeStudioError as error:
+            _log.warning("a record of %s cannot be read: %s", board_id[:12], error.message)
+            return False
+        return True
+
+    def _export(self, board_id: str, path: Path, span_s: float | None) -> int:
+        series = self.series(board_id)
+        if span_s is not None and span_s > self._history_s:
+            series = BoardSeries(history_s=span_s)
+            self._read_history(board_id, series, span_s)
+        snapshot = series.snapshot(span_s)
+        if not len(snapshot.time):
+            raise InputError(
+                "This board has reported nothing in that time.",
+                hint="Deploy a model to it, or choose a longer time.",
+                code="no-telemetry",
+            )
+        return write_csv(snapshot, path, self._alerts.name_of(board_id) if self._alerts else board_id)
+
+    def _read_history(self, board_id: str, series: BoardSeries, span_s: float) -> None:
+        history = self.history()
+        if history is None:
+            return
+        try:
+            found = False
+            for record in history.read(board_id, since_s=time.time() - span_s):
+                found = self._add(board_id, series, record) or found
+            if found:
+                series.mark_gap("the studio was closed")
+        except EdgeStudioError as error:
+            _log.warning("the history of %s cannot be read: %s", board_id[:12], error.message)
 
     def _begin(self, board_id: str) -> BoardSeries:
         series = BoardSeries(history_s=self._history_s)
+        self._read_history(board_id, series, self._history_s)
         folder = self._folder / board_id
         for file in folder.glob("*.json") if folder.is_dir() else ():
             try:

@@ -39,7 +39,9 @@ class FolderRegistry:
 
     def _models(self) -> list[Listed]:
         if not self._root.is_dir():
-            raise RegistryError(f"the folder {self._root} is not there", hint="Is the share connected?")
+            raise RegistryError(
+                f"the folder {self._root} is not there", hint="Is the share connected?", code="not-found"
+            )
         found = []
         for model in sorted(path for path in self._root.iterdir() if path.is_dir() and path.name[0] != "."):
             versions = sorted(path.name for path in model.iterdir() if (path / FACTS_FILE).is_file())
