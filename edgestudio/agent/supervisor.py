@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,17 +20,21 @@ from edgestudio.agent.install.ledger import Ledger
 from edgestudio.agent.install.machine import InstallMachine
 from edgestudio.agent.install.steps import InstallSteps
 from edgestudio.agent.killpoints import reach
+from edgestudio.agent.observe.capture import CaptureRing
 from edgestudio.agent.observe.recorder import Origin, Recorder
 from edgestudio.agent.observe.reporter import Reporter
 from edgestudio.agent.observe.sensors.bank import RealBank, SensorBank
 from edgestudio.agent.run.bench import bench
 from edgestudio.agent.run.models import BoardModels
+from edgestudio.agent.run.queue import NORMAL
+from edgestudio.agent.run.work import Work
 from edgestudio.agent.settings import AgentSettings
 from edgestudio.agent.store.board import BoardStore
 from edgestudio.agent.store.fsops import DiskOps, FileOps
 from edgestudio.agent.store.gc import FINISHED
 from edgestudio.agent.store.state import InstallRow
 from edgestudio.agent.trust.clock import TrustClock
+from edgestudio.agent.trust.contract import ReleaseTrust
 from edgestudio.agent.trust.pairing import PairingWindow
 from edgestudio.agent.trust.peers import PeerStore
 from edgestudio.agent.trust.releases import ReleaseTrust as SignedReleases
@@ -47,32 +51,6 @@ QUICK_S = 60.0
 ROLLBACK_S = 300.0
 INFER_S = 30.0
 MAX_THREADS = 4
-
-
-class ReleaseTrust(Protocol):
-    """What the supervisor asks of `agent.trust.releases`; it never parses signed metadata itself."""
-
-    def stage(self, role: str, data: bytes, peer: str) -> None:
-        """Keep the metadata file `role` for the next `resolve`; TrustError when it is over its size limit."""
-
-    def resolve(self, target: str, now: float, peer: str) -> Mapping[str, Any]:
-        """Refresh from what is staged, durably, and return the release manifest of `target`, as a JSON object.
-
-        `now` is the time in Unix seconds that expiry is judged against, `peer` the fingerprint of the studio that
-        signs. Raises TrustError.
-        """
-
-    def versions(self, peer: str) -> dict[str, int]:
-        """Version of each trusted role of `peer`, 0 for what is not there yet."""
-
-    def forget(self, peer: str) -> None:
-        """Trust nothing from `peer` any more."""
-
-    def provision(self, root: bytes, peer: str) -> None:
-        """Trust `root` as the first root of `peer`, from a file that came with the board."""
-
-    def metadata_age_s(self, now: float) -> float | None:
-        """Seconds since the newest signed metadata was made, None when there is none."""
 
 
 class Supervisor:
@@ -108,6 +86,15 @@ class Supervisor:
         if board is not None:
             bank = simulate.SimulatedBank(board, bank, self._cpu_seconds)
         self.reporter = Reporter(self.recorder, bank, self.models)
+        self.captures = CaptureRing(self.store.ops, settings.data_dir / "captures", self.recorder.event)
+        self.captures.sensors, self.captures.check_model = self._sensors, self.models.required
+        self.captures.origin = lambda: (
+            self.clock.now(),
+            self.boot_id,
+            self.identity.fingerprint,
+            self.is_simulated,
+        )
+        self.models.captures = self.captures
         self.ledger = Ledger(self.store, self._install_changed)
         self.intake = Intake(self.store, self.facts, self.ledger)
         steps = InstallSteps(self.store, self.models, self.reporter.temperature_c)
@@ -188,7 +175,7 @@ class Supervisor:
             "installs": [install_view(self.store, item) for item in newest],
             "safe_mode": self.store.state.safe_mode,
             "throttle": self.reporter.ladder.rung,
-            "sensors": {name: r.to_record().to_wire() for name, r in self.reporter.readings.items()},
+            "sensors": self._sensors(),
         }
 
     # ------------------------------------------------------------------ installs
@@ -278,7 +265,12 @@ class Supervisor:
     # ------------------------------------------------------------------ running
 
     async def infer(
-        self, model: str, feeds: Mapping[str, np.ndarray[Any, Any]], *, deadline_ms: float | None = None
+        self,
+        model: str,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        deadline_ms: float | None = None,
+        priority: int = NORMAL,
     ) -> dict[str, Any]:
         """POST /v1/infer: outputs (arrays), label, index, confidence, stages_ms, queue_ms, release.
 
@@ -289,7 +281,9 @@ class Supervisor:
         seat = bay.serving
         names = {item["name"] for item in seat.loaded.inputs} if seat else set()
         kind = "item" if set(feeds) == {"input"} and "input" not in names else "feeds"
-        answer = await bay.ask(kind, feeds, deadline_s=deadline_ms / 1e3 if deadline_ms else INFER_S)
+        answer = await bay.ask_work(
+            Work(kind, feeds), deadline_s=deadline_ms / 1e3 if deadline_ms else INFER_S, priority=priority
+        )
         return {key: value for key, value in answer.items() if key not in ("id", "mark")}
 
     async def bench(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -298,7 +292,7 @@ class Supervisor:
         seat = bay.serving
         assert seat is not None
         result = await bench(seat, soak_minutes=float(options.get("soak_minutes") or 0.0))
-        sensors = {name: reading.to_record().to_wire() for name, reading in self.reporter.readings.items()}
+        sensors = self._sensors()
         result["environment"].update(
             hardware=self.facts.hardware, arch=self.facts.arch, simulated=self.is_simulated, sensors=sensors
         )
@@ -358,6 +352,9 @@ class Supervisor:
             await self.machine.revert(model, f"{version} was given up: {reason}", is_forced=True)
         except EdgeStudioError:
             self.models.safe_mode(f"{model} {version}: {reason}, and there is no earlier release")
+
+    def _sensors(self) -> dict[str, Any]:
+        return {name: reading.to_record().to_wire() for name, reading in self.reporter.readings.items()}
 
     def _cpu_seconds(self) -> float:
         times = psutil.Process().cpu_times()

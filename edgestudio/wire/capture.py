@@ -18,7 +18,7 @@ from edgestudio.wire.tensors import DTYPES, MAX_RANK
 
 FORMAT_VERSION = 1
 SUFFIX = ".capture"
-MAX_CAPTURE_BYTES = 64 << 20
+MAX_CAPTURE_BYTES = 40 << 20
 MAX_HEADER_BYTES = 4 << 20
 _MAGIC = b"ESCAP\n"
 _HEAD = struct.Struct(">6sI")
@@ -57,7 +57,7 @@ class Capture:
     simulated: bool = False
 
     def to_bytes(self) -> bytes:
-        """The file; InputError for tensors that do not travel or when it would be larger than 64 MiB."""
+        """The file; InputError for tensors that do not travel or when it would be larger than 40 MiB."""
         table, parts, offset = [], [], 0
         for group in _GROUPS:
             for name, array in getattr(self, group).items():

@@ -91,6 +91,8 @@ class Window:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     sensors: Mapping[str, SensorReading] = field(default_factory=dict)
     simulated: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What else happened, by name: cached, batches, batched, invalid, expired, action_sent, remote_used, ..."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it travels."""
@@ -122,6 +124,7 @@ class Window:
             margin=f.mapping("margin") if "margin" in f else None,
             classes=f.mapping("cls", limit=2000, default={}),
             inputs=f.mapping("in", limit=64, default={}),
+            counts=_counts(f.mapping("cnt", limit=64, default={})),
             sensors={clean_text(k, 64): SensorReading.from_wire(v) for k, v in sensors.items()},
         )
 
@@ -131,7 +134,7 @@ _WINDOW_KEYS = {
     "dur": "duration_s", "m": "model", "rel": "release", "ver": "version", "slot": "slot", "n": "inferences",
     "err": "errors", "timeout": "timeouts", "drop": "dropped", "q_max": "queue_max", "fallback": "fallbacks",
     "lat": "latency", "conf": "confidence", "margin": "margin", "cls": "classes", "in": "inputs",
-    "sim": "simulated",
+    "sim": "simulated", "cnt": "counts",
 }  # fmt: skip
 
 
@@ -176,6 +179,12 @@ class Event:
             release=f.integer("rel", default=0),
             data=f.mapping("data", limit=100, default={}),
         )
+
+
+def _counts(value: Mapping[str, Any]) -> dict[str, int]:
+    if not all(type(count) is int and 0 <= count <= 2**53 for count in value.values()):
+        raise InputError("the counts of a window must be whole numbers", code="bad-field")
+    return {clean_text(str(name), 64): count for name, count in value.items()}
 
 
 def kind_of(record: Mapping[str, Any]) -> str:

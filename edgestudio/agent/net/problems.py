@@ -24,6 +24,7 @@ _STATUS = {
     "not-found": 404,
     "unknown-install": 404,
     "unknown-model": 404,
+    "no-capture": 404,
     "no-such-method": 405,
     "too-often": 429,
     "no-space": 507,

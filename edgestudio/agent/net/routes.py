@@ -12,6 +12,8 @@ from edgestudio.agent.net.access import PEER, Access
 from edgestudio.agent.net.bodies import read_body, read_json
 from edgestudio.agent.net.problems import ProtocolError
 from edgestudio.agent.net.stream import Streams
+from edgestudio.agent.observe.capture import MAX_RING_BYTES
+from edgestudio.agent.run.queue import PRIORITIES
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.wire import api, tensors
 from edgestudio.wire.errors import InputError, TrustError
@@ -54,6 +56,10 @@ class BoardRoutes:
             ("POST", api.SLOT_RESUME, "operator", self._resume),
             ("POST", api.INFER, "operator", self._infer),
             ("POST", api.BENCH, "operator", self._run_bench),
+            ("GET", api.CAPTURES, "operator", self._captures),
+            ("POST", api.CAPTURES, "operator", self._switch_capture),
+            ("DELETE", api.CAPTURES, "operator", self._clear_captures),
+            ("GET", api.CAPTURE, "operator", self._capture),
             ("POST", api.PAIRING, "owner", self._invite),
             ("GET", api.PEERS, "viewer", self._list_peers),
             ("PUT", api.PEER, "owner", self._set_role),
@@ -137,7 +143,12 @@ class BoardRoutes:
         f = Fields(await read_json(request, limit=api.MAX_INFER_BYTES), "infer")
         feeds = tensors.decode(f.mapping("feeds", limit=64), max_bytes=api.MAX_INFER_BYTES, where="feeds")
         deadline = f.number("deadline_ms", low=1, high=600_000, default=None)
-        answer = await self._supervisor.infer(f.name("model"), feeds, deadline_ms=deadline)
+        word = f.text("priority", limit=16, default="normal")
+        if word not in PRIORITIES:
+            raise InputError(f"A priority is one of {', '.join(PRIORITIES)}.", code="bad-field")
+        answer = await self._supervisor.infer(
+            f.name("model"), feeds, deadline_ms=deadline, priority=PRIORITIES[word]
+        )
         return web.json_response({**answer, "outputs": tensors.encode(answer.get("outputs", {}))})
 
     async def _run_bench(self, request: web.Request) -> web.Response:
@@ -152,6 +163,27 @@ class BoardRoutes:
                 wanted["model"] = options.name("model")
             wanted["soak_minutes"] = options.number("soak_minutes", low=0, high=240, default=0.0)
             return web.json_response(await self._supervisor.bench(wanted))
+
+    async def _captures(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._supervisor.captures.view())
+
+    async def _switch_capture(self, request: web.Request) -> web.Response:
+        f = Fields(await read_json(request), "capture")
+        self._supervisor.captures.switch(
+            f.name("model"),
+            is_on=f.flag("on"),
+            every=f.integer("every", low=1, high=1_000_000, default=1),
+            confidence_below=f.number("confidence_below", low=0, high=1, default=None),
+            max_bytes=f.integer("max_bytes", low=1, high=MAX_RING_BYTES) if "max_bytes" in f else None,
+        )
+        return web.json_response(await self._supervisor.captures.view())
+
+    async def _clear_captures(self, request: web.Request) -> web.Response:
+        return web.json_response({"removed": await self._supervisor.captures.clear()})
+
+    async def _capture(self, request: web.Request) -> web.Response:
+        data = await self._supervisor.captures.read(_id(request))
+        return web.Response(body=data, content_type="application/octet-stream")
 
     async def _invite(self, request: web.Request) -> web.Response:
         role = Fields(await read_json(request), "invitation").text("role", limit=16)

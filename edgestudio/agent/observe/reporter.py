@@ -89,6 +89,9 @@ class Reporter:
             if seat is None and not fields["inferences"] and not fields["errors"]:
                 continue
             fields.update(dropped=dropped + expired, queue_max=peak)
+            counts = fields["counts"] = {**fields["counts"], **(bay.live.take_counts() if bay.live else {})}
+            if expired:
+                counts["expired"] = expired
             if seat is not None:
                 self._watch_creep(model, seat, fields["latency"])
             self._recorder.window(
@@ -128,6 +131,8 @@ class Reporter:
         seats = [bay.serving for bay in self._models.bays.values() if bay.serving is not None]
         if any(seat.host.spec.threads > 1 for seat in seats) or self.ladder.rung == "fewer-threads":
             rungs.append("fewer-threads")
+        if any(bay.live is not None and bay.live.has_lighter for bay in self._models.bays.values()):
+            rungs.append("smaller-model")
         return rungs
 
     async def _apply(self, change: Change) -> None:
@@ -138,6 +143,7 @@ class Reporter:
         for model, bay in self._models.bays.items():
             bay.rate_factor = 1.0 if change.rung == "normal" else 0.5
             bay.is_halted = change.rung == "paused"
+            bay.prefers_lighter = change.rung in ("smaller-model", "paused")
             threads = self._models.threads if change.rung in ("normal", "fewer-frames") else 1
             await self._reload(model, bay, threads)
 

@@ -29,10 +29,17 @@ class WindowBuilder:
         self.confidence = ConfidenceHistogram()
         self.margin = ConfidenceHistogram(MARGIN_BINS)
         self.classes: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a count of its own name, such as `cached` or `batches`."""
+        self.counts[name] += amount
 
     def record(self, answer: Mapping[str, Any], queue_ms: float) -> None:
         """Add one answer of the model host, which had waited `queue_ms`."""
         self.inferences += 1
+        if answer.get("cached"):
+            self.counts["cached"] += 1
         total = 0.0
         stages = answer.get("stages_ms") or {"inf": answer.get("infer_ms", 0.0)}
         for stage, value in stages.items():
@@ -67,6 +74,7 @@ class WindowBuilder:
             "confidence": self.confidence.to_dict() if self.confidence.n else None,
             "margin": self.margin.to_dict() if self.margin.n else None,
             "classes": top_classes(self.classes),
+            "counts": dict(self.counts),
         }
         self._reset()
         return fields
@@ -104,6 +112,10 @@ def merge_windows(windows: list[dict[str, Any]]) -> dict[str, Any]:
     for window in windows:
         classes.update(window.get("cls") or {})
     merged["cls"] = top_classes(classes)
+    counts: Counter[str] = Counter()
+    for window in windows:
+        counts.update(window.get("cnt") or {})
+    merged["cnt"] = dict(counts)
     return merged
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgestudio.agent.observe.windows import WindowBuilder
-from edgestudio.agent.run.channel import Array
 from edgestudio.agent.run.host import RUN_S, HostDiedError
+from edgestudio.agent.run.keeper import Keeper, Observer
 from edgestudio.agent.run.queue import BACKGROUND, NORMAL, Job, JobQueue
 from edgestudio.agent.run.seat import Seat
+from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
+
+if TYPE_CHECKING:
+    from edgestudio.agent.observe.capture import CaptureRing
+    from edgestudio.agent.run.live import LivePipeline
 
 RATE_HZ = 10.0
 MAX_RATE_HZ = 200.0
@@ -21,29 +26,20 @@ DEATHS = 3
 DEATHS_WITHIN_S = 600.0
 REVIVE_FIRST_S = 0.1
 REVIVE_S = 30.0
-
-
-class Observer(Protocol):
-    """Whoever judges what the bay serves, such as the health gate of a trial."""
-
-    def observe(self, answer: Mapping[str, Any], *, sample: int | None = None) -> None:
-        """One answer was given."""
-
-    def observe_error(self) -> None:
-        """One request was not answered."""
-
-
-class Keeper(Protocol):
-    """What a bay tells and asks the supervisor."""
-
-    async def reopen(self, model: str, release: str) -> Seat:
-        """Load `release` again in a new host."""
-
-    def event(self, name: str, text: str, *, level: str = "info", model: str = "", **data: Any) -> None:
-        """Record something that happened."""
-
-    def unfit(self, model: str, release: str, reason: str) -> None:
-        """The serving release died too often: go back to the one before."""
+INPUT_CODES = frozenset(
+    {
+        "bad-item",
+        "bad-feed",
+        "bad-tensor",
+        "bad-image",
+        "bad-sound",
+        "bad-json",
+        "bad-array",
+        "pickle",
+        "invalid-input",
+    }
+)
+SOURCE_CODES = frozenset({"source-ended", "no-camera", "no-opencv", "no-file"})
 
 
 class ModelBay:
@@ -64,6 +60,11 @@ class ModelBay:
         self.slowdown = 1.0
         self.observers: list[Observer] = []
         self.deadline_s = RUN_S
+        self.live: LivePipeline | None = None
+        """What the release's pipeline asks of the agent beside inference."""
+        self.prefers_lighter = False
+        """By heat: the fallback's lighter model answers."""
+        self._switching = asyncio.Lock()
         self._keeper = keeper
         self._ready = asyncio.Event()
         self._deaths: deque[float] = deque(maxlen=DEATHS)
@@ -81,6 +82,9 @@ class ModelBay:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self.queue.drain(DeviceError("The agent is stopping.", code="stopping"))
+        if self.live is not None:
+            await self.live.stop()
+            self.live = None
         if self.serving is not None:
             await self.serving.close()
             self.serving = None
@@ -94,6 +98,11 @@ class ModelBay:
             self._ready.set()
             self.window.record_load(seat.loaded.load_ms)
             self._apply_queue(seat.loaded.queue)
+            if seat.loaded.source_problem:
+                self._keeper.event(
+                    "source.failed", seat.loaded.source_problem, level="warning", model=self.model
+                )
+        self._spawn(self._go_live())
         return before
 
     def died(self, seat: Seat, death: HostDiedError) -> None:
@@ -117,15 +126,19 @@ class ModelBay:
             return
         self._spawn(self._revive(seat, REVIVE_FIRST_S * 10 ** (len(recent) - 1)))
 
-    async def ask(
-        self, kind: str, feeds: Mapping[str, Array], *, deadline_s: float | None, priority: int = NORMAL
+    async def ask_work(
+        self, work: Work, *, deadline_s: float | None, priority: int = NORMAL
     ) -> dict[str, Any]:
-        """Have `feeds` inferred in turn: kind "feeds" (named tensors) or "item" (one raw item under "input")."""
+        """Have `work` done in its turn and return the answer; raises why there is none."""
         if self.serving is None and not self._tasks:
             raise no_model(self.model)
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        await self.queue.put((kind, feeds), priority=priority, deadline_s=deadline_s, answer=answer)
+        await self.queue.put(work, priority=priority, deadline_s=deadline_s, answer=answer)
         return await answer
+
+    async def offer_work(self, work: Work, *, priority: int = BACKGROUND) -> None:
+        """Line `work` up; nobody waits for the answer."""
+        await self.queue.put(work, priority=priority)
 
     @property
     def rate_hz(self) -> float:
@@ -139,13 +152,22 @@ class ModelBay:
         while True:
             job = await self.queue.get()
             seat = await self._seat(job)
-            if seat is not None:
-                await self._do(job, seat)
+            if seat is None:
+                continue
+            jobs, batch = [job], seat.loaded.batch
+            if int(batch.get("max_items", 1)) > 1:
+                until = time.monotonic() + float(batch.get("max_wait_ms", 0.0)) / 1e3
+                jobs += await self.queue.more(int(batch["max_items"]) - 1, until)
+            await self._do(jobs, seat)
 
     async def _seat(self, job: Job) -> Seat | None:
-        """Who answers; waits for a host that is being restarted, unless nobody asked for this job."""
+        """Who answers; waits for a host that is being restarted, unless there is a fallback or nobody asked."""
         if self.serving is not None and self.serving.host.is_alive:
             return self.serving
+        if self.live is not None and self.live.has_fallback:
+            work = job.work if job.work.kind != "tick" else Work("sample")
+            self._spawn(self._rescue(job, work, no_model(self.model)))
+            return None
         if job.answer is None:
             return None
         try:
@@ -155,39 +177,136 @@ class ModelBay:
             return None
         return self.serving
 
-    async def _do(self, job: Job, seat: Seat) -> None:
-        queue_ms = (time.monotonic() - job.entered) * 1e3
-        kind, feeds = job.work
-        seat.host.slowdown = self.slowdown
-        sample: int | None = None
-        try:
-            if kind == "tick":
-                sample, answer = await seat.tick(self.deadline_s)
-            elif kind == "item":
-                answer = await seat.host.item(feeds["input"], self.deadline_s)
+    async def _do(self, jobs: list[Job], seat: Seat) -> None:
+        taken = []
+        for job in jobs:
+            waited_ms = (time.monotonic() - job.entered) * 1e3
+            sample, work = None, job.work
+            if work.kind == "tick":
+                try:
+                    sample, work = seat.next_work()
+                except EdgeStudioError as error:
+                    self._failed(job, work, error)
+                    continue
+            if self.prefers_lighter and self.live is not None and self.live.has_lighter:
+                self._spawn(self._aside(job, work, seat, waited_ms, self.live.lightened(work)))
+            elif self.live is not None and self.live.is_overloaded(waited_ms):
+                self._spawn(self._aside(job, work, seat, waited_ms, self.live.instead(work)))
             else:
-                answer = await seat.host.feeds(feeds, self.deadline_s)
+                taken.append((job, sample, work, waited_ms))
+        answers = await self._answers(seat, [work for _, _, work, _ in taken])
+        for (job, sample, work, waited_ms), answer in zip(taken, answers, strict=True):
+            if isinstance(answer, EdgeStudioError):
+                self._failed(job, work, answer)
+            else:
+                self._answered(job, sample, answer, seat, waited_ms)
+
+    async def _answers(self, seat: Seat, works: list[Work]) -> Sequence[dict[str, Any] | EdgeStudioError]:
+        seat.host.slowdown = self.slowdown
+        with_raw = self._wants_raw()
+        try:
+            if len(works) > 1:
+                answers = await seat.host.batch(works, self.deadline_s, with_raw=with_raw)
+                self.window.count("batches")
+                self.window.count("batched", len(works))
+                return answers
+            return [await seat.host.work(work, self.deadline_s, with_raw=with_raw) for work in works]
         except EdgeStudioError as error:
-            self._failed(job, error, is_input=error.code in {"bad-item", "bad-feed", "bad-tensor"})
-            return
+            return [error] * len(works)
+
+    def _wants_raw(self) -> bool:
+        captures = self._keeper.captures
+        wanted = captures is not None and captures.wants(self.model)
+        return wanted or (self.live is not None and self.live.wants_raw)
+
+    def _answered(
+        self, job: Job, sample: int | None, answer: dict[str, Any], seat: Seat, queue_ms: float
+    ) -> None:
+        """The model's own answer: count it, judge it, keep it, and give it away or ask others first."""
         self.window.record(answer, queue_ms)
         for observer in self.observers:
             observer.observe(answer, sample=sample)
+        answer["queue_ms"] = queue_ms
+        answer["release"] = seat.manifest.counter
+        answer["version"] = seat.manifest.version
+        captures = self._keeper.captures
+        if captures is not None and captures.wants(self.model):
+            self._spawn(self._capture(captures, seat, dict(answer)))
+        if self.live is not None:
+            self.live.note(answer)
+            if self.live.doubts(answer):
+                self._spawn(self._improve(job, self.live, answer))
+                return
+        self._settle(job, answer)
+
+    def _settle(self, job: Job, answer: dict[str, Any]) -> None:
+        """The final answer: act on it, and hand it to whoever waits."""
+        for key in ("feeds", "raw", "raw_kind", "rate_hz"):
+            answer.pop(key, None)
+        if self.live is not None:
+            self.live.act(answer)
         if job.answer is not None and not job.answer.done():
-            answer["queue_ms"] = queue_ms
-            answer["release"] = seat.manifest.counter
-            answer["version"] = seat.manifest.version
             job.answer.set_result(answer)
 
-    def _failed(self, job: Job, error: EdgeStudioError, *, is_input: bool) -> None:
-        if not is_input:  # what a caller sent wrongly says nothing about the model
+    async def _capture(self, captures: CaptureRing, seat: Seat, answer: dict[str, Any]) -> None:
+        if outcome := await captures.offer(self.model, seat, answer):
+            self.window.count(outcome)
+
+    async def _improve(self, job: Job, live: LivePipeline, answer: dict[str, Any]) -> None:
+        own = {key: answer[key] for key in ("queue_ms", "release", "version")}
+        self._settle(job, {**await live.improved(answer), **own})
+
+    async def _aside(
+        self,
+        job: Job,
+        work: Work,
+        seat: Seat,
+        queue_ms: float,
+        other: Coroutine[Any, Any, dict[str, Any] | None],
+    ) -> None:
+        """Somebody else answers, and the model itself only when nobody else does."""
+        answer = await other
+        if answer is None:
+            try:
+                answer = {**await seat.host.work(work, self.deadline_s), "degraded": True}
+            except EdgeStudioError as error:
+                self._failed(job, work, error)
+                return
+            self.window.count("degraded")
+            self.window.record(answer, queue_ms)
+        who = {"queue_ms": queue_ms, "release": seat.manifest.counter, "version": seat.manifest.version}
+        self._settle(job, {**answer, **who})
+
+    def _failed(self, job: Job, work: Work, error: EdgeStudioError) -> None:
+        if error.code in INPUT_CODES:  # what a caller or a sensor gave says nothing about the model
+            self.window.count("invalid")
+        elif error.code in SOURCE_CODES:
+            self.window.count("source_failed")
+            self._source_failed(error)
+        else:
             self.window.errors += 1
             if isinstance(error, HostDiedError) and error.how == "timeout":
                 self.window.timeouts += 1
             for observer in self.observers:
                 observer.observe_error()
+            if self.live is not None and self.live.has_fallback:
+                self._spawn(self._rescue(job, work, error))
+                return
         if job.answer is not None and not job.answer.done():
             job.answer.set_exception(error)
+
+    async def _rescue(self, job: Job, work: Work, error: EdgeStudioError) -> None:
+        answer = await self.live.rescued(work) if self.live is not None else None
+        if answer is not None:
+            self.window.fallbacks += 1
+            self._settle(job, answer)
+        elif job.answer is not None and not job.answer.done():
+            job.answer.set_exception(error)
+
+    def _source_failed(self, error: EdgeStudioError) -> None:
+        if self.serving is not None and error.code == "source-ended":
+            self.serving.is_at_end = True
+            self._keeper.event("source.ended", "The source has come to its end.", model=self.model)
 
     async def _feed(self) -> None:
         """Offer the release's own items at its rate; a slow model drops some instead of falling behind."""
@@ -195,9 +314,34 @@ class ModelBay:
         while True:
             due = max(due + 1.0 / max(self.rate_hz, 0.01), time.monotonic())
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            wanted = self.observers or not (self.is_paused or self.is_halted)
-            if wanted and self.serving is not None and self.serving.has_source:
-                await self.queue.put(("tick", None), priority=BACKGROUND)
+            seat = self.serving
+            if seat is None or not seat.has_source:
+                continue
+            if self.observers or (seat.offers_items and not (self.is_paused or self.is_halted)):
+                await self.queue.put(Work("tick"), priority=BACKGROUND)
+
+    async def _go_live(self) -> None:
+        """Let the agent's part of the pipeline follow the release that serves."""
+        async with self._switching:
+            seat, live = self.serving, self.live
+            if seat is not None and live is not None and live.seat.release == seat.release:
+                live.seat = seat  # the same release in a new host
+                return
+            if live is not None:
+                self.live = None
+                self.window.counts.update(live.take_counts())
+                await live.stop()
+            if seat is None or not seat.loaded.is_live:
+                return
+            from edgestudio.agent.run.live import LivePipeline
+
+            fresh = LivePipeline(self.model, seat, self._keeper, self, self.window.count)
+            self.live = fresh
+            try:
+                await fresh.start()
+            except EdgeStudioError as error:
+                text = f"{error.message}. {error.hint}".strip()
+                self._keeper.event("source.failed", text, level="warning", model=self.model)
 
     def _apply_queue(self, policy: Mapping[str, Any]) -> None:
         self.queue.capacity = int(policy.get("size", self.queue.capacity))

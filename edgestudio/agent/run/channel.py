@@ -9,7 +9,7 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,16 @@ class Arena:
             ).reshape(array.shape)
             target[...] = array
         return layout
+
+    def write_groups(self, groups: Sequence[Mapping[str, Array]]) -> list[list[dict[str, Any]]]:
+        """Several sets of arrays side by side; a layout for each."""
+        flat = {
+            f"{number}/{name}": array
+            for number, arrays in enumerate(groups)
+            for name, array in arrays.items()
+        }
+        entries = iter(self.write(flat))
+        return [[{**next(entries), "name": name} for name in arrays] for arrays in groups]
 
     def read(self, layout: list[dict[str, Any]], *, copy: bool) -> dict[str, Array]:
         """The arrays of `layout`: views that hold until the next message, or copies. ValueError when it lies."""

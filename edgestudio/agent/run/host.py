@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import psutil
 
 import edgestudio
 from edgestudio.agent.run.channel import Arena, Array, FrameReader, frame
+from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 
 READY_S = 30.0
@@ -67,6 +68,17 @@ class Loaded:
     backend: str = ""
     rate_hz: float | None = None
     queue: dict[str, Any] = field(default_factory=dict)
+    batch: dict[str, Any] = field(default_factory=dict)
+    is_stream: bool = False
+    """Its own source gives items without end, not numbered samples."""
+    is_pushed: bool = False
+    """Its items come by themselves; its samples are for trials alone."""
+    is_live: bool = False
+    """The pipeline asks something of the agent: pushed items, actions, other models."""
+    source_problem: str = ""
+    """Why its own source cannot be had."""
+    preprocessing: int = 0
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 class ModelHost:
@@ -156,17 +168,31 @@ class ModelHost:
         """The bare model: {"outputs": {name: array}, "infer_ms"}."""
         return await self._ask({"do": "run"}, deadline_s, feeds)
 
+    async def work(self, work: Work, deadline_s: float = RUN_S, *, with_raw: bool = False) -> dict[str, Any]:
+        """Work through the pipeline: outputs, index, label, confidence, margin, stages_ms, finite, mark, cached.
+
+        A "sample" comes without outputs. `with_raw` adds `outputs`, `feeds` and `raw` arrays and their `raw_kind`.
+        """
+        return await self._ask(
+            {**work.request(), "do": work.kind, "with_raw": with_raw}, deadline_s, work.arrays
+        )
+
     async def feeds(self, feeds: Mapping[str, Array], deadline_s: float = RUN_S) -> dict[str, Any]:
-        """Prepared tensors through the model and the pipeline's interpretation; as `item`."""
-        return await self._ask({"do": "feeds"}, deadline_s, feeds)
+        """Prepared tensors through the model and the pipeline's interpretation; as `work`."""
+        return await self.work(Work("feeds", feeds), deadline_s)
 
-    async def item(self, item: Array, deadline_s: float = RUN_S) -> dict[str, Any]:
-        """A raw item through the pipeline: outputs, index, label, confidence, margin, stages_ms, finite, mark."""
-        return await self._ask({"do": "item"}, deadline_s, {"input": item})
+    async def prepare(self, work: Work, deadline_s: float = RUN_S) -> dict[str, Any]:
+        """What the model would be fed for `work`, without running it: `feeds`, `raw`, `raw_kind`."""
+        request = {**work.request(), "do": "prepare"}
+        return await self._ask(request, deadline_s, work.arrays)
 
-    async def sample(self, index: int, deadline_s: float = RUN_S) -> dict[str, Any]:
-        """Sample `index` of the release's own source through the pipeline; as `item`, without outputs."""
-        return await self._ask({"do": "sample", "index": index}, deadline_s)
+    async def batch(
+        self, works: Sequence[Work], deadline_s: float = RUN_S, *, with_raw: bool = False
+    ) -> list[dict[str, Any] | ModelFailedError]:
+        """Several works in one inference where that is possible; an answer or the reason for each."""
+        request = {"do": "batch", "with_raw": with_raw, "entries": [work.request() for work in works]}
+        answer = await self._ask(request, deadline_s, groups=[work.arrays or {} for work in works])
+        return [failure_of(item) if "error" in item else self._arrays_of(item) for item in answer["answers"]]
 
     def rss_bytes(self) -> int | None:
         """Resident memory of the child, None when it is gone."""
@@ -209,7 +235,12 @@ class ModelHost:
     # ------------------------------------------------------------------ asking
 
     async def _ask(
-        self, request: dict[str, Any], deadline_s: float, feeds: Mapping[str, Array] | None = None
+        self,
+        request: dict[str, Any],
+        deadline_s: float,
+        feeds: Mapping[str, Array] | None = None,
+        *,
+        groups: Sequence[Mapping[str, Array]] = (),
     ) -> dict[str, Any]:
         async with self._turn:
             if self.death is not None:
@@ -222,6 +253,10 @@ class ModelHost:
             request["cpu_s"] = (deadline_s + 5.0) * max(1, self.spec.threads) * 2
             if feeds is not None:
                 request["tensors"] = self._arenas[0].write(feeds)
+            if groups:
+                layouts = self._arenas[0].write_groups(groups)
+                for entry, layout in zip(request["entries"], layouts, strict=True):
+                    entry["tensors"] = layout
             future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             self._answer = future
             self._transport.write(frame(request))
@@ -233,11 +268,16 @@ class ModelHost:
 
     def _unpack(self, answer: dict[str, Any]) -> dict[str, Any]:
         if "error" in answer:
-            error = answer["error"]
-            raise ModelFailedError(str(error["message"]), hint=str(error["hint"]), code=str(error["code"]))
+            raise failure_of(answer)
+        return self._arrays_of(answer)
+
+    def _arrays_of(self, answer: dict[str, Any]) -> dict[str, Any]:
+        assert self._arenas is not None
         if "tensors" in answer:
-            assert self._arenas is not None
             answer["outputs"] = self._arenas[1].read(answer.pop("tensors"), copy=True)
+        for name in ("feeds", "raw"):
+            if name in answer:
+                answer[name] = self._arenas[1].read(answer[name], copy=True)
         return answer
 
     async def _await_answer(
@@ -289,6 +329,12 @@ class ModelHost:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(self.death)
         self._on_death(self, self.death)
+
+
+def failure_of(answer: Mapping[str, Any]) -> ModelFailedError:
+    """The error that an answer of the child carries."""
+    error = answer["error"]
+    return ModelFailedError(str(error["message"]), hint=str(error["hint"]), code=str(error["code"]))
 
 
 class _Link(asyncio.Protocol):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from edgestudio.agent.observe.capture import CaptureRing
 from edgestudio.agent.run.bay import ModelBay, no_model
 from edgestudio.agent.run.host import HostDiedError
 from edgestudio.agent.run.seat import Seat
@@ -24,6 +25,8 @@ class BoardModels:
     def __init__(self, store: BoardStore, report: Report, on_unfit: Unfit, threads: int) -> None:
         self.bays: dict[str, ModelBay] = {}
         self.threads = threads
+        self.folder = store.folder
+        self.captures: CaptureRing | None = None
         self._store = store
         self._report = report
         self._on_unfit = on_unfit
@@ -51,6 +54,11 @@ class BoardModels:
             self.bays[model].start()
         return self.bays[model]
 
+    def neighbour(self, model: str) -> ModelBay | None:
+        """See `keeper.Keeper`."""
+        bay = self.bays.get(model)
+        return bay if bay is not None and bay.serving is not None else None
+
     def required(self, model: str) -> ModelBay:
         """The bay of `model`, or the only one when no model is named; DeviceError `no-model`."""
         serving = [name for name, bay in self.bays.items() if bay.serving is not None]
@@ -66,15 +74,15 @@ class BoardModels:
         return await Seat.open(release, manifest, folder, threads or self.threads, self.bay(model).died)
 
     async def reopen(self, model: str, release: str) -> Seat:
-        """See `bay.Keeper`."""
+        """See `keeper.Keeper`."""
         return await self.open(model, release)
 
     def event(self, name: str, text: str, *, level: str = "info", model: str = "", **data: Any) -> None:
-        """See `bay.Keeper`."""
+        """See `keeper.Keeper`."""
         self._report(name, text, level=level, model=model, **data)
 
     def unfit(self, model: str, release: str, reason: str) -> None:
-        """See `bay.Keeper`."""
+        """See `keeper.Keeper`."""
         task = asyncio.get_running_loop().create_task(self._decide(model, release, reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

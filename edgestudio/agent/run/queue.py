@@ -15,6 +15,7 @@ Policy = Literal["drop-oldest", "drop-newest", "block"]
 
 CAPACITY = 4
 URGENT, NORMAL, BACKGROUND = 0, 1, 2
+PRIORITIES = {"urgent": URGENT, "normal": NORMAL, "background": BACKGROUND}
 
 
 @dataclass(order=True)
@@ -65,7 +66,10 @@ class JobQueue:
         job = Job(priority, next(self._numbers), work, deadline=deadline, answer=answer)
         async with self._changed:
             while len(self._heap) >= self.capacity and self.policy == "block":
-                await self._changed.wait()
+                if await self._no_room_until(deadline):
+                    self.expired += 1
+                    job.fail(_too_late())
+                    return
             heapq.heappush(self._heap, job)
             if len(self._heap) > self.capacity:
                 self._drop()
@@ -83,13 +87,20 @@ class JobQueue:
                 if job.deadline is None or time.monotonic() < job.deadline:
                     return job
                 self.expired += 1
-                job.fail(
-                    DeviceError(
-                        "The request's deadline passed while it waited for the model.",
-                        hint="Ask less often, or allow more time.",
-                        code="deadline",
-                    )
-                )
+                job.fail(_too_late())
+
+    async def more(self, count: int, until: float) -> list[Job]:
+        """Up to `count` further jobs, waiting for them until the moment `until` on `time.monotonic`."""
+        jobs: list[Job] = []
+        while len(jobs) < count:
+            if not self._heap:
+                left_s = until - time.monotonic()
+                if left_s <= 0:
+                    break
+                await asyncio.sleep(min(left_s, 0.0005))
+                continue
+            jobs.append(await self.get())
+        return jobs
 
     def take_counts(self) -> tuple[int, int, int]:
         """(dropped, expired, most jobs that waited) since the last call."""
@@ -103,6 +114,17 @@ class JobQueue:
         jobs, self._heap = self._heap, []
         for job in jobs:
             job.fail(error)
+
+    async def _no_room_until(self, deadline: float | None) -> bool:
+        """Wait for a change; True when `deadline` passed first."""
+        if deadline is None:
+            await self._changed.wait()
+            return False
+        try:
+            await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - time.monotonic()))
+        except asyncio.TimeoutError:
+            return len(self._heap) >= self.capacity
+        return False
 
     def _drop(self) -> None:
         """One job too many: of the lowest priority that waits, the oldest or the newest goes."""
@@ -119,3 +141,11 @@ class JobQueue:
                 code="busy",
             )
         )
+
+
+def _too_late() -> DeviceError:
+    return DeviceError(
+        "The request's deadline passed while it waited for the model.",
+        hint="Ask less often, or allow more time.",
+        code="deadline",
+    )

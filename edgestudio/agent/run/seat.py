@@ -13,6 +13,7 @@ from typing import Any
 from edgestudio.agent.install.health import golden_failure, is_constant
 from edgestudio.agent.run.channel import Array
 from edgestudio.agent.run.host import HostDiedError, HostSpec, Loaded, ModelHost
+from edgestudio.agent.run.work import Work
 from edgestudio.wire.baseline import Baseline
 from edgestudio.wire.errors import EdgeStudioError, InputError
 from edgestudio.wire.golden import Golden
@@ -42,6 +43,8 @@ class Seat:
     golden: Golden | None = None
     baseline: ConfidenceHistogram | None = None
     ticks: int = field(default=0)
+    is_at_end: bool = False
+    """Its own source has given all that it had."""
 
     @classmethod
     async def open(
@@ -91,22 +94,41 @@ class Seat:
             return f"it does not answer its golden inputs: {error.message}"
         return await asyncio.to_thread(golden_failure, self.golden, answers, self.manifest.limits)
 
-    async def tick(self, deadline_s: float) -> tuple[int, dict[str, Any]]:
-        """The next item of its own source, or of its golden inputs: (number of the item, answer)."""
+    def next_work(self) -> tuple[int, Work]:
+        """The next item of its own source, or of its golden inputs: (number of the item, work)."""
         self.ticks += 1
+        if self.loaded.is_stream and not self.is_at_end:
+            return self.ticks, Work("sample")
         if self.loaded.samples:
             index = self.ticks % self.loaded.samples
-            return index, await self.host.sample(index, deadline_s)
+            return index, Work("sample", index=index)
         if self.golden is None:
             raise InputError("The release came without anything to infer on.", code="no-source")
-        index = self.ticks % len(self.golden)
-        feeds = {name: array[index] for name, array in self.golden.inputs.items()}
-        return index, await self.host.feeds(feeds, deadline_s)
+        return self._golden_work(self.golden)
+
+    def _golden_work(self, golden: Golden) -> tuple[int, Work]:
+        index = self.ticks % len(golden)
+        return index, Work("feeds", {name: array[index] for name, array in golden.inputs.items()})
+
+    async def tick(self, deadline_s: float) -> tuple[int, dict[str, Any]]:
+        """Infer once to try or to measure: (number of the item, answer). A stream is not used up by that."""
+        if self.loaded.is_stream and self.golden is not None:
+            self.ticks += 1
+            index, work = self._golden_work(self.golden)
+        else:
+            index, work = self.next_work()
+        return index, await self.host.work(work, deadline_s)
 
     @property
     def has_source(self) -> bool:
         """Whether `tick` has anything to infer on."""
-        return bool(self.loaded.samples) or self.golden is not None
+        return self.loaded.is_stream or bool(self.loaded.samples) or self.golden is not None
+
+    @property
+    def offers_items(self) -> bool:
+        """Whether it has a source to go on with outside trials: none that ended, is broken, or comes by itself."""
+        broken = bool(self.loaded.source_problem) or self.is_at_end
+        return self.has_source and not broken and not self.loaded.is_pushed
 
     async def close(self) -> None:
         """Let the request in flight finish and end the host."""

@@ -6,7 +6,6 @@ import argparse
 import socket
 import sys
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ class Worker:
     """Answers the requests of one agent until its socket closes.
 
     `scan` looks at a file without any runtime; `load` opens the model; `run` feeds tensors to the bare model;
-    `item` and `sample` go through the release's pipeline. Tensors are in shared memory, the rest in the frame.
+    `item`, `payload` and `sample` go through the release's pipeline, `feeds` through all of it but the
+    preprocessing, `outputs` through the postprocessing alone, and `batch` takes several of them together.
+    Tensors are in shared memory, the rest in the frame.
     """
 
     def __init__(self, link: socket.socket, inbox: Any, outbox: Any) -> None:
@@ -30,11 +31,11 @@ class Worker:
         self._outbox = outbox
         self._session: Any = None
         self._governed: Any = None
-        self._runner: Any = None
-        self._samples: list[Any] = []
+        self._answering: Any = None
         self._commands: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-            "scan": self._scan, "load": self._load, "run": self._run, "feeds": self._feeds, "item": self._item,
-            "sample": self._sample, "ping": lambda _: {},
+            "scan": self._scan, "load": self._load, "run": self._run, "batch": self._batch,
+            "prepare": self._prepare, "ping": lambda _: {},
+            **dict.fromkeys(("feeds", "item", "sample", "payload", "outputs"), self._work),
         }  # fmt: skip
 
     def serve(self) -> None:
@@ -74,8 +75,8 @@ class Worker:
         return {"report": str(report)[:2000]}
 
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        from edgestudio.agent.run.answering import Answering
         from edgestudio.runtime.backend import open_session
-        from edgestudio.runtime.pipeline import Runner, load_pipeline
 
         started = time.perf_counter()
         model = Path(request["model"])
@@ -84,81 +85,71 @@ class Worker:
         )
         load_ms = (time.perf_counter() - started) * 1e3
         self._governed = GovernedSession(self._session)
-        pipeline = load_pipeline(Path(request["pipeline"])) if request.get("pipeline") else None
-        self._runner = Runner(self._governed, pipeline)
-        pipeline = self._runner.pipeline
-        self._read_samples(model.parent, request.get("source"))
+        pipeline = Path(request["pipeline"]) if request.get("pipeline") else None
+        self._answering = Answering(self._governed, pipeline)
+        self._answering.open_source(model.parent, Path(request["source"]) if request.get("source") else None)
         return {
             "load_ms": load_ms,
             "backend": str(self._session.backend),
             "inputs": [_spec(item) for item in self._session.inputs],
             "outputs": [_spec(item) for item in self._session.outputs],
             "placement": {str(k): v for k, v in self._session.placement().items() if k != "nodes"},
-            "samples": len(self._samples),
-            "rate_hz": getattr(pipeline.source, "rate_hz", None),
-            "queue": pipeline.queue.model_dump(),
+            **self._answering.facts(),
         }
 
-    def _read_samples(self, folder: Path, given: str | None) -> None:
-        """Keep the first items of the release's source in memory; a camera is no file and is left out."""
-        from edgestudio.runtime.sources import FolderSource, open_source
-
-        pipeline = self._runner.pipeline
-        where = Path(given) if given else None
-        if isinstance(pipeline.source, FolderSource):
-            where = folder / pipeline.source.path
-        if where is None:
-            return
-        raw = pipeline.raw_layout(self._session.inputs)
-        for item in open_source(where, labels=pipeline.labels, raw=raw, limit=MAX_SAMPLES):
-            self._samples.append(item.item)
-
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        from edgestudio.agent.run.answering import plain_arrays
+
         feeds = self._inbox.read(request["tensors"], copy=False)
         self._governed.slowdown = float(request.get("slow", 1.0))
         started = time.perf_counter()
         outputs = self._governed.run(feeds)
         infer_ms = (time.perf_counter() - started) * 1e3
-        return {"infer_ms": infer_ms, "tensors": self._outbox.write(_arrays(outputs))}
+        return {"infer_ms": infer_ms, "tensors": self._outbox.write(plain_arrays(outputs))}
 
-    def _feeds(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        feeds = self._inbox.read(request["tensors"], copy=False)
+    def _work(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        kind, with_raw = str(request["do"]), bool(request.get("with_raw"))
+        arrays = self._inbox.read(request["tensors"], copy=kind != "feeds") if "tensors" in request else {}
         self._governed.slowdown = float(request.get("slow", 1.0))
-        return self._answered(self._runner.process_feeds(feeds), with_outputs=True)
+        answer = self._answering.answer(kind, request, arrays)
+        return self._packed([answer], with_outputs=kind != "sample", with_raw=with_raw)[0]
 
-    def _item(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        item = self._inbox.read(request["tensors"], copy=True)["input"]
-        return self._process(item, request, with_outputs=True)
+    def _prepare(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        arrays = self._inbox.read(request["tensors"], copy=True) if "tensors" in request else {}
+        answer = self._answering.prepared(request, arrays)
+        return self._pack(answer.raw_facts(), answer.groups(with_outputs=False, with_raw=True))
 
-    def _sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        if not self._samples:
-            return _failed(request, "no-source", "The release came without samples to infer on.")
-        item = self._samples[int(request["index"]) % len(self._samples)]
-        return self._process(item, request, with_outputs=False)
-
-    def _process(self, item: Any, request: Mapping[str, Any], *, with_outputs: bool) -> dict[str, Any]:
+    def _batch(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        entries = list(request["entries"])
+        arrays = [self._inbox.read(entry["tensors"], copy=True) for entry in entries]
         self._governed.slowdown = float(request.get("slow", 1.0))
-        return self._answered(self._runner.process(item), with_outputs=with_outputs)
+        answers = self._answering.batch(entries, arrays)
+        return {"answers": self._packed(answers, with_outputs=True, with_raw=bool(request.get("with_raw")))}
 
-    def _answered(self, result: Any, *, with_outputs: bool) -> dict[str, Any]:
-        outputs = _arrays(result.outputs)
-        answer: dict[str, Any] = {
-            "index": result.index,
-            "label": result.label,
-            "confidence": _number(result.confidence),
-            "margin": _number(result.margin),
-            "stages_ms": dict(result.stages_ms),
-            "finite": bool(result.is_finite),
-            "mark": _mark(outputs),
-        }
-        if with_outputs:
-            answer["top"] = result.to_dict()["top"]
-            answer["detections"] = result.to_dict()["detections"]
-            answer["tensors"] = self._outbox.write(outputs)
-        return answer
+    def _pack(self, facts: dict[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        layouts = self._outbox.write_groups(list(groups.values()))
+        return {**facts, **dict(zip(groups, layouts, strict=True))}
 
+    def _packed(self, answers: list[Any], *, with_outputs: bool, with_raw: bool) -> list[dict[str, Any]]:
+        from edgestudio.wire.errors import EdgeStudioError
 
-MAX_SAMPLES = 256
+        packed: list[dict[str, Any]] = []
+        places: list[tuple[dict[str, Any], str]] = []
+        groups: list[Mapping[str, Any]] = []
+        for answer in answers:
+            if isinstance(answer, EdgeStudioError):
+                packed.append({"error": answer.as_dict()})
+                continue
+            facts = answer.facts(with_outputs=with_outputs)
+            if with_raw:
+                facts.update(answer.raw_facts())
+            for field, arrays in answer.groups(with_outputs=with_outputs, with_raw=with_raw).items():
+                places.append((facts, field))
+                groups.append(arrays)
+            packed.append(facts)
+        for (facts, field), layout in zip(places, self._outbox.write_groups(groups), strict=True):
+            facts[field] = layout
+        return packed
 
 
 class GovernedSession:
@@ -190,26 +181,6 @@ class GovernedSession:
     def close(self) -> None:
         """Close the session behind."""
         self._session.close()
-
-
-def _arrays(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    import numpy as np
-
-    arrays = {name: np.ascontiguousarray(value) for name, value in outputs.items()}
-    return {name: array for name, array in arrays.items() if array.dtype.kind in "biufc"}
-
-
-def _mark(outputs: Mapping[str, Any]) -> int:
-    """A checksum of all outputs: equal for different inputs means that the model answers the same to everything."""
-    mark = 0
-    for array in outputs.values():
-        mark = zlib.crc32(array.data.cast("B") if array.nbytes else b"", mark)
-    return mark
-
-
-def _number(value: float | None) -> float | None:
-    """JSON has no NaN: an answer that is none is no confidence either."""
-    return None if value is None or value != value else float(value)
 
 
 def _spec(item: Any) -> dict[str, Any]:

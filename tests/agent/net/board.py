@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgestudio.agent.net.server import AgentServer
+from edgestudio.agent.observe.capture import CaptureRing
 from edgestudio.agent.settings import AgentSettings
 from edgestudio.agent.store.blobs import BlobStore
 from edgestudio.agent.store.fsops import DiskOps
@@ -39,6 +40,7 @@ class PlainSupervisor(Supervisor):
         self.clock = TrustClock(settings.data_dir / "clock")
         self.events: list[dict[str, Any]] = []
         self.pairing = PairingWindow(self.identity.fingerprint, self.peers, self.emit_event)
+        self.captures = CaptureRing(DiskOps(), settings.data_dir / "captures", lambda *_, **__: None)
         self.blobs = BlobStore(DiskOps(), settings.data_dir / "blobs")
         self.blobs.prepare()
         self.installs: dict[str, dict[str, Any]] = {}
@@ -147,7 +149,12 @@ class PlainSupervisor(Supervisor):
         self.acknowledged.append((boot, upto))
 
     async def infer(
-        self, model: str, feeds: Mapping[str, np.ndarray[Any, Any]], *, deadline_ms: float | None = None
+        self,
+        model: str,
+        feeds: Mapping[str, np.ndarray[Any, Any]],
+        *,
+        deadline_ms: float | None = None,
+        priority: int = 1,
     ) -> dict[str, Any]:
         return {"outputs": {name: array * 2 for name, array in feeds.items()}, "label": "x"}
 

@@ -1,0 +1,430 @@
+"""A board's live pipeline, with real parts: pushed items, actions, batches, fallbacks, second opinions, captures."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from edgestudio.agent.observe.throttle import Change
+from edgestudio.agent.run.bay import ModelBay
+from edgestudio.agent.run.queue import JobQueue
+from edgestudio.agent.supervisor import Supervisor
+from edgestudio.runtime.backend import open_session
+from edgestudio.runtime.replay import replay_job
+from edgestudio.wire.errors import EdgeStudioError
+from edgestudio.wire.progress import Silent
+from edgestudio.wire.records import Window
+from tests.agent import releases
+from tests.runtime.servers import model_server, mosquitto, until, web_server
+
+DIGITS = np.load(releases.DATA)["x"]
+
+
+def board_of(tmp_path: Path, policy: str = "") -> Supervisor:
+    folder = tmp_path / "board"
+    folder.mkdir(parents=True, exist_ok=True)
+    if policy:
+        (folder / "board.yaml").write_text(policy)
+        (folder / "board.yaml").chmod(0o600)
+    return releases.supervisor(folder)
+
+
+async def pushed(
+    board: Supervisor, folder: Path, changes: Mapping[str, Any], *, name: str = "digits", **more: Any
+) -> ModelBay:
+    """A release of the sample model whose pipeline has `changes`, running."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {**yaml.safe_load(releases.PIPELINE.read_text()), **changes}
+    document.setdefault("source", {"kind": "folder", "path": "samples.npz", "rate_hz": 50})
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(document))
+    np.savez(folder / "samples.npz", x=DIGITS[:24])
+    files = {"pipeline": folder / "pipeline.yaml", "samples": folder / "samples.npz", **more.pop("files", {})}
+    release = releases.make_release(folder, name=name, pipeline=False, extra=files, **more)
+    install = await releases.push(board, release)
+    assert install["state"] == "COMMITTED", install["reason"]
+    return board.models.bays[name]
+
+
+def run(tmp_path: Path, scenario: Callable[[Supervisor], Awaitable[None]], policy: str = "") -> None:
+    async def whole() -> None:
+        board = board_of(tmp_path, policy)
+        await board.start()
+        try:
+            await scenario(board)
+        finally:
+            await board.stop()
+
+    asyncio.run(whole())
+
+
+def windows(board: Supervisor) -> list[Window]:
+    records = board.history(0, 10_000)
+    return [Window.from_dict(record) for record in records if record["k"] == "win"]
+
+
+def counted(board: Supervisor, name: str) -> int:
+    return sum(window.counts.get(name, 0) for window in windows(board))
+
+
+def events(board: Supervisor, name: str) -> list[str]:
+    return [r["text"] for r in board.history(0, 10_000) if r["k"] == "evt" and r["name"] == name]
+
+
+def picture(item: np.ndarray[Any, Any]) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(item.astype(np.uint8)).save(data, "PNG")
+    return data.getvalue()
+
+
+def test_items_posted_on_the_board_are_answered_and_acted_on(tmp_path: Path) -> None:
+    got: list[dict[str, Any]] = []
+
+    async def hook(request: Any) -> Any:
+        from aiohttp import web
+
+        got.append(await request.json())
+        return web.Response()
+
+    async def scenario(board: Supervisor) -> None:
+        async with web_server({"/hook": hook}) as url:
+            bay = await pushed(
+                board,
+                tmp_path / "r",
+                {
+                    "source": {"kind": "http", "port": 0},
+                    "validation": {"refuse_flat": True},
+                    "actions": [
+                        {"kind": "log", "text": "a {label}"},
+                        {"kind": "webhook", "url": f"{url}/hook", "when": {"confidence_above": 0.0}},
+                        {"kind": "command", "name": "rm"},
+                    ],
+                },
+            )
+            await until(lambda: bay.live is not None and bay.live.port)
+            assert bay.live is not None
+            before = len(got)
+            token = (board.settings.data_dir / "local" / "digits.token").read_text()
+            assert (board.settings.data_dir / "local" / "digits.token").stat().st_mode & 0o777 == 0o600
+            address = f"http://127.0.0.1:{bay.live.port}/infer"
+            headers = {"Authorization": f"Bearer {token}"}
+            async with aiohttp.ClientSession(headers=headers) as session:
+                async with session.post(address, data=picture(DIGITS[0])) as answer:
+                    first = await answer.json()
+                    assert answer.status == 200, first
+                async with session.post(address, data=b"no picture at all") as answer:
+                    assert answer.status == 422
+                async with session.post(address, data=picture(np.zeros((8, 8)))) as answer:
+                    assert (await answer.json())["code"] == "invalid-input"
+            direct = await board.infer("digits", {"input": DIGITS[0]})
+            assert first["label"] == direct["label"]
+            await until(lambda: len(got) >= before + 2)
+            assert got[before]["label"] == first["label"]
+            assert "outputs" not in got[before]
+            await until(lambda: counted(board, "action_sent") >= 4 and counted(board, "action_failed") >= 2)
+            await until(lambda: counted(board, "invalid") >= 2)
+            assert f"a {first['label']}" in events(board, "action.log")
+            assert any("allows no command" in text for text in events(board, "action.failed"))
+
+    run(tmp_path, scenario)
+
+
+def test_mqtt_in_and_out(tmp_path: Path) -> None:
+    aiomqtt = pytest.importorskip("aiomqtt")
+
+    with mosquitto(tmp_path) as port:
+
+        async def scenario(board: Supervisor) -> None:
+            broker = {"port": port}
+            bay = await pushed(
+                board,
+                tmp_path / "r",
+                {
+                    "source": {"kind": "mqtt", "broker": broker, "topic": "camera"},
+                    "actions": [{"kind": "mqtt", "broker": dict(broker), "topic": "digit"}],
+                    "queue": {"size": 16, "when_full": "block"},
+                },
+            )
+            await until(lambda: bay.live is not None and bay.live._intake is not None)
+            assert bay.live is not None
+            await asyncio.wait_for(bay.live._intake.is_connected.wait(), 20)  # type: ignore[union-attr]
+            async with aiomqtt.Client("127.0.0.1", port) as client:
+                await client.subscribe("digit")
+                for item in DIGITS[:3]:
+                    await client.publish("camera", picture(item), qos=1)
+                labels = []
+                async for message in client.messages:
+                    labels.append(yaml.safe_load(message.payload)["label"])
+                    if len(labels) == 3:
+                        break
+            expected = [(await board.infer("digits", {"input": item}))["label"] for item in DIGITS[:3]]
+            assert labels == expected
+
+        run(tmp_path, scenario)
+
+
+def test_audio_and_tensor_sources_run_on_a_board(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        folder = tmp_path / "r"
+        folder.mkdir()
+        session = open_session(releases.MODEL)
+        session.close()
+        tensors = folder / "tensors.npz"
+        np.savez(tensors, image=DIGITS[:6])
+        bay = await pushed(
+            board, folder, {"source": {"kind": "tensors", "path": "tensors.npz", "rate_hz": 50, "loops": False}},
+            files={"tensors": tensors},
+        )  # fmt: skip
+        seat = bay.serving
+        assert seat is not None
+        assert seat.loaded.is_stream
+        await until(lambda: seat.is_at_end)
+        assert events(board, "source.ended")
+
+    run(tmp_path, scenario)
+
+
+def test_a_camera_that_is_not_there_is_told_and_the_model_still_answers(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        await pushed(board, tmp_path / "r", {"source": {"kind": "camera", "device": "nothing.avi"}})
+        assert (await board.infer("digits", {"input": DIGITS[0]}))["label"] is not None
+        assert any("not available" in text for text in events(board, "source.failed"))
+
+    run(tmp_path, scenario)
+
+
+def test_waiting_items_share_an_inference_and_known_ones_need_none(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        changes = {
+            "batch": {"max_items": 8, "max_wait_ms": 50}, "queue": {"size": 100}, "cache": {"entries": 64},
+        }  # fmt: skip
+        bay = await pushed(board, tmp_path / "r", changes)
+        bay.is_paused = True
+        asked = [board.infer("digits", {"input": item}) for item in DIGITS[30:62]]
+        together = await asyncio.gather(*asked)
+        await until(lambda: counted(board, "batches") >= 3)
+        assert counted(board, "batched") >= 24
+        alone = [await board.infer("digits", {"input": item}) for item in DIGITS[30:62]]
+        assert [a["label"] for a in together] == [a["label"] for a in alone]
+        assert all(answer["cached"] for answer in alone)
+        await until(lambda: counted(board, "cached") >= 32)
+        mixed = await asyncio.gather(
+            board.infer("digits", {"input": DIGITS[0]}),
+            board.infer("digits", {"input": np.zeros((2, 2, 2, 2))}),
+            board.infer("digits", {"image": np.zeros((3, 1, 8, 8), np.float32)}),
+            return_exceptions=True,
+        )
+        assert mixed[0]["label"] is not None  # type: ignore[index]
+        assert isinstance(mixed[1], EdgeStudioError)
+        assert mixed[2]["outputs"]["logits"].shape == (3, 10)  # type: ignore[index]
+
+    run(tmp_path, scenario)
+
+
+def test_fallbacks_answer_while_the_model_is_dead(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        folder = tmp_path / "r"
+        folder.mkdir()
+        lighter = folder / "lighter.onnx"
+        lighter.write_bytes(releases.MODEL.read_bytes())
+        chain = [{"kind": "model", "file": "lighter.onnx"}, {"kind": "default", "label": "unknown"}]
+        bay = await pushed(board, folder, {"fallback": chain}, files={"lighter": lighter})
+        good = await board.infer("digits", {"input": DIGITS[0]})
+        assert "degraded" not in good
+        assert bay.serving is not None
+        assert bay.serving.host.pid is not None
+        await until(lambda: bay.live is not None and bay.live._lighter)
+        os.kill(bay.serving.host.pid, signal.SIGKILL)
+        await until(lambda: bay.serving is not None and not bay.serving.host.is_alive, 5)
+        rescued = await board.infer("digits", {"input": DIGITS[0]})
+        assert (rescued["degraded"], rescued["served"]) == (True, "file:lighter.onnx")
+        assert rescued["label"] == good["label"]
+        await until(lambda: sum(window.fallbacks for window in windows(board)) >= 1)
+        assert counted(board, "fallback_model") >= 1
+        await until(lambda: bay.serving is not None and bay.serving.host.is_alive)
+        assert "degraded" not in await board.infer("digits", {"input": DIGITS[0]})
+        # A hot board serves the lighter one by itself.
+        await board.reporter._apply(Change("smaller-model", "normal", 90.0))
+        assert (await board.infer("digits", {"input": DIGITS[0]}))["served"] == "file:lighter.onnx"
+        await board.reporter._apply(Change("normal", "smaller-model", 60.0))
+        assert "served" not in await board.infer("digits", {"input": DIGITS[0]})
+
+    run(tmp_path, scenario)
+
+
+def test_the_last_answer_and_the_default_follow_the_chain(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        chain = [
+            {"kind": "model", "model": "absent"}, {"kind": "last", "max_age_s": 0.5},
+            {"kind": "default", "label": "unknown", "confidence": 0.1},
+        ]  # fmt: skip
+        bay = await pushed(board, tmp_path / "r", {"fallback": chain})
+        bay.is_paused = True
+        await until(lambda: bay.live is not None and bay.live.has_fallback)
+        own = await board.infer("digits", {"input": DIGITS[3]})
+        live, seat = bay.live, bay.serving
+        assert live is not None
+        assert seat is not None
+        assert seat.host.pid is not None
+        os.kill(seat.host.pid, signal.SIGKILL)
+        await until(lambda: not seat.host.is_alive, 5)
+        last = await board.infer("digits", {"input": DIGITS[4]})
+        assert (last["served"], last["label"]) == ("last", own["label"])
+        assert live._last is not None
+        live._last = (live._last[0] - 1.0, live._last[1])
+        from edgestudio.agent.run.work import Work
+
+        default = await live.rescued(Work("item", {"input": DIGITS[4]}))
+        assert default is not None
+        assert (default["served"], default["label"], default["degraded"]) == ("default", "unknown", True)
+
+    run(tmp_path, scenario)
+
+
+def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+    status = [200]
+    session = open_session(releases.MODEL)
+
+    async def scenario(board: Supervisor) -> None:
+        async with web_server({"/v2/models/big/infer": model_server(session, asked, status)}) as url:
+            await pushed(board, tmp_path / "big", {}, name="big")
+            remote = {"url": url, "model": "big", "failures_to_open": 2, "retry_after_s": 60}
+            second = {"is_on": True, "confidence_below": 1.0, "model": "big"}
+            bay = await pushed(board, tmp_path / "one", {"second_opinion": second})
+            bay.is_paused = True
+            await until(lambda: bay.live is not None and bay.live.wants_raw)
+            answer = await board.infer("digits", {"input": DIGITS[0]})
+            assert answer["served"] == "model:big"
+            assert answer["version"] == "1.0.0"
+            assert "feeds" not in answer
+            second = {"is_on": True, "confidence_below": 1.0, "remote": remote}
+            bay = await pushed(
+                board, tmp_path / "two", {"second_opinion": second}, version="2.0.0", counter=2
+            )
+            await until(lambda: bay.live is not None and bay.live._remote is not None)
+            bay.is_paused = True
+            answer = await board.infer("digits", {"input": DIGITS[0]})
+            assert (answer["served"], answer["remote"]) == ("remote", True)
+            assert asked[-1]["inputs"][0]["name"] == "image"
+            status[0] = 503
+            before = len(asked)
+            for _ in range(6):
+                answer = await board.infer("digits", {"input": DIGITS[0]})
+                assert answer["degraded"] is True
+                assert answer["label"] is not None
+            assert len(asked) - before <= 2
+            await until(lambda: counted(board, "remote_used") >= 1 and counted(board, "degraded") >= 6)
+            assert counted(board, "remote_failed") >= 2
+            # Over its waiting budget an item goes elsewhere instead; here nobody is there, and the model does it.
+            assert bay.live is not None
+            answer = await bay.live.instead(_work(DIGITS[0])) or {}
+            assert answer == {}
+
+    run(tmp_path, scenario, "remote: {is_allowed: true, hosts: [127.0.0.1]}\n")
+    session.close()
+
+
+def test_nothing_leaves_the_board_without_its_owners_word(tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+    session = open_session(releases.MODEL)
+
+    async def scenario(board: Supervisor) -> None:
+        async with web_server({"/v2/models/big/infer": model_server(session, asked, [])}) as url:
+            second = {"is_on": True, "confidence_below": 1.0, "remote": {"url": url, "model": "big"}}
+            bay = await pushed(board, tmp_path / "one", {"second_opinion": second})
+            await until(lambda: bay.live is not None and bay.live._remote is not None)
+            assert (await board.infer("digits", {"input": DIGITS[0]}))["degraded"] is True
+        assert asked == []
+        assert any("does not allow" in text for text in events(board, "remote.failed"))
+
+    run(tmp_path, scenario)
+    session.close()
+
+
+def test_captures_are_bounded_and_replay_bit_for_bit(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        bay = await pushed(board, tmp_path / "r", {})
+        bay.is_paused = True
+        ring = board.captures
+        await board.infer("digits", {"input": DIGITS[0]})
+        assert (await ring.view())["captures"] == [], "nobody asked for it"
+        with pytest.raises(EdgeStudioError):
+            ring.switch("absent", is_on=True, every=1, confidence_below=None, max_bytes=None)
+        ring.switch("digits", is_on=True, every=1, confidence_below=None, max_bytes=None)
+
+        async def kept(count: int) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = []
+            for _ in range(200):
+                found = (await ring.view())["captures"]
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.02)
+            raise AssertionError(found)
+
+        for number, item in enumerate(DIGITS[:3]):
+            await board.infer("digits", {"input": item})
+            await kept(number + 1)
+        await board.infer("digits", {"image": np.zeros((1, 1, 8, 8), np.float32)})
+        rows = await kept(4)
+        files = []
+        for row in rows:
+            file = tmp_path / f"{row['id']}.capture"
+            file.write_bytes(await ring.read(row["id"]))
+            files.append(str(file))
+        report = replay_job({"captures": files, "model": str(releases.MODEL)}, tmp_path, Silent())
+        assert report["equal"] is True, report
+        assert report["captures"][0]["environment"]["differs"] == []
+        assert report["captures"][0]["stages"][1]["equal"] is True
+        assert report["captures"][3]["stages"][1]["equal"] is None
+        size = rows[0]["size_bytes"]
+        ring.switch("digits", is_on=True, every=2, confidence_below=None, max_bytes=size * 2 + 10)
+        for item in DIGITS[:6]:
+            await board.infer("digits", {"input": item})
+            await asyncio.sleep(0.1)
+        view = await ring.view()
+        assert view["models"]["digits"]["kept"] == 3
+        assert view["size_bytes"] <= size * 2 + 10
+        assert [int(row["id"]) for row in view["captures"]] == [6, 7]
+        with pytest.raises(EdgeStudioError, match="no capture"):
+            await ring.read("1")
+        ring.switch("digits", is_on=False, every=1, confidence_below=None, max_bytes=None)
+        await board.infer("digits", {"input": DIGITS[0]})
+        assert await ring.clear() == 2
+        await until(lambda: counted(board, "captured") >= 4)
+
+    run(tmp_path, scenario)
+
+
+def test_a_blocked_line_lets_go_at_the_deadline() -> None:
+    async def scenario() -> None:
+        queue = JobQueue(1, "block")
+        await queue.put("first")
+        late: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        await queue.put("second", deadline_s=0.05, answer=late)
+        with pytest.raises(EdgeStudioError) as caught:
+            await late
+        assert caught.value.code == "deadline"
+        assert (await queue.get()).work == "first"
+        waiting = asyncio.get_running_loop().create_task(queue.put("third"))
+        more = await queue.more(3, asyncio.get_running_loop().time() + 0.2)
+        await waiting
+        assert [job.work for job in more] == ["third"]
+
+    asyncio.run(scenario())
+
+
+def _work(item: np.ndarray[Any, Any]) -> Any:
+    from edgestudio.agent.run.work import Work
+
+    return Work("item", {"input": item})
