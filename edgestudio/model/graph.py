@@ -8,10 +8,12 @@ worker that reads files and the window, as columns of JSON: data only, nothing i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, TypeVar
+
+_Row = TypeVar("_Row")
 
 Dimension = int | str | None
 """A size, the name of a symbolic dimension, or None where the file does not say."""
@@ -117,12 +119,14 @@ class Model:
         return self.graphs[0] if self.graphs else Graph("", (), (), (), ())
 
 
-_SCHEMA = 1
+_SCHEMA = 2
+_ROWS = 2000
+"""Rows of a column in one line of the file: read line by line, no other thread waits for long."""
 
 
 def save(model: Model, path: Path) -> None:
-    """Write `model` as columns of JSON."""
-    document = {
+    """Write `model` as lines of JSON: what it is, then columns of tensors and nodes, some rows in each line."""
+    head = {
         "schema": _SCHEMA,
         "format": model.format,
         "format_version": model.format_version,
@@ -131,30 +135,68 @@ def save(model: Model, path: Path) -> None:
         "size_bytes": model.size_bytes,
         "metadata": dict(model.metadata),
         "warnings": list(model.warnings),
-        "weights": _tensor_columns(model.weights),
         "companions": list(model.companions),
-        "graphs": [_graph_columns(graph) for graph in model.graphs],
+        "graphs": [
+            {"name": graph.name, "inputs": graph.inputs, "outputs": graph.outputs} for graph in model.graphs
+        ],
     }
-    path.write_text(json.dumps(document, separators=(",", ":")), encoding="utf-8")
+    with path.open("w", encoding="utf-8") as file:
+        _write_line(file, head)
+        for tensors in _parts(model.weights):
+            _write_line(file, {"weights": _tensor_columns(tensors)})
+        for index, graph in enumerate(model.graphs):
+            for tensors in _parts(graph.tensors):
+                _write_line(file, {"graph": index, "tensors": _tensor_columns(tensors)})
+            for nodes in _parts(graph.nodes):
+                _write_line(file, {"graph": index, "nodes": _node_columns(nodes)})
+        _write_line(file, {"end": True})
 
 
 def load(path: Path) -> Model:
     """Read what `save` wrote; raises ValueError on anything else."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise ValueError(f"{path.name} is not a graph saved by this version")
+    with path.open(encoding="utf-8") as file:
+        head = json.loads(file.readline())
+        if not isinstance(head, dict) or head.get("schema") != _SCHEMA:
+            raise ValueError(f"{path.name} is not a graph saved by this version")
+        weights: list[Tensor] = []
+        tensors: list[list[Tensor]] = [[] for _ in head["graphs"]]
+        nodes: list[list[Node]] = [[] for _ in head["graphs"]]
+        columns: dict[str, Any] = {}
+        once: dict[Any, Any] = {}
+        for line in file:
+            columns = json.loads(line)
+            if "nodes" in columns:
+                nodes[columns["graph"]] += _nodes(columns["nodes"], once)
+            elif "tensors" in columns:
+                tensors[columns["graph"]] += _tensors(columns["tensors"], once)
+            elif "weights" in columns:
+                weights += _tensors(columns["weights"], once)
+    if not columns.get("end"):
+        raise ValueError(f"{path.name} was cut short")
     return Model(
-        format=document["format"],
-        format_version=document["format_version"],
-        producer=document["producer"],
-        opsets=document["opsets"],
-        graphs=tuple(_graph(columns) for columns in document["graphs"]),
-        size_bytes=document["size_bytes"],
-        metadata=document["metadata"],
-        warnings=tuple(document["warnings"]),
-        weights=_tensors(document["weights"]),
-        companions=tuple(document["companions"]),
+        format=head["format"],
+        format_version=head["format_version"],
+        producer=head["producer"],
+        opsets=head["opsets"],
+        graphs=tuple(
+            Graph(each["name"], tuple(own), tuple(values), tuple(each["inputs"]), tuple(each["outputs"]))
+            for each, own, values in zip(head["graphs"], nodes, tensors, strict=True)
+        ),
+        size_bytes=head["size_bytes"],
+        metadata=head["metadata"],
+        warnings=tuple(head["warnings"]),
+        weights=tuple(weights),
+        companions=tuple(head["companions"]),
     )
+
+
+def _write_line(file: TextIO, document: dict[str, Any]) -> None:
+    file.write(json.dumps(document, separators=(",", ":")))
+    file.write("\n")
+
+
+def _parts(rows: tuple[_Row, ...]) -> Iterator[tuple[_Row, ...]]:
+    return (rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS))
 
 
 def _tensor_columns(tensors: tuple[Tensor, ...]) -> dict[str, Any]:
@@ -178,61 +220,67 @@ def _tensor_columns(tensors: tuple[Tensor, ...]) -> dict[str, Any]:
     }
 
 
-def _tensors(columns: dict[str, Any]) -> tuple[Tensor, ...]:
+def _tensors(columns: dict[str, Any], once: dict[Any, Any]) -> list[Tensor]:
+    """`once` keeps each type and shape in memory once, however many tensors have it."""
+    same = once.setdefault
     quantized = {
         int(i): Quantization(tuple(q[0]), tuple(q[1]), q[2], q[3]) for i, q in columns["quantization"].items()
     }
     values = {int(i): tuple(flat) for i, flat in columns["values"].items()}
+    shapes = [None if shape is None else tuple(shape) for shape in columns["shape"]]
     rows = zip(
         columns["name"],
         columns["dtype"],
-        columns["shape"],
+        shapes,
         columns["kind"],
         columns["size_bytes"],
         strict=True,
     )
-    return tuple(
+    return [
         Tensor(
-            name, dtype, None if shape is None else tuple(shape), kind, size, quantized.get(i), values.get(i)
+            name,
+            same(dtype, dtype),
+            same(shape, shape),
+            same(kind, kind),
+            size,
+            quantized.get(i),
+            values.get(i),
         )
         for i, (name, dtype, shape, kind, size) in enumerate(rows)
-    )
+    ]
 
 
-def _graph_columns(graph: Graph) -> dict[str, Any]:
-    nodes = graph.nodes
+def _node_columns(nodes: tuple[Node, ...]) -> dict[str, Any]:
     return {
-        "name": graph.name,
-        "inputs": graph.inputs,
-        "outputs": graph.outputs,
-        "tensors": _tensor_columns(graph.tensors),
-        "nodes": {
-            "name": [n.name for n in nodes],
-            "op": [n.op for n in nodes],
-            "inputs": [n.inputs for n in nodes],
-            "outputs": [n.outputs for n in nodes],
-            "attributes": [dict(n.attributes) for n in nodes],
-            "domain": [n.domain for n in nodes],
-            "scope": [n.scope for n in nodes],
-            "subgraphs": [n.subgraphs for n in nodes],
-            "macs": [n.macs for n in nodes],
-        },
+        "name": [n.name for n in nodes],
+        "op": [n.op for n in nodes],
+        "inputs": [n.inputs for n in nodes],
+        "outputs": [n.outputs for n in nodes],
+        "attributes": [dict(n.attributes) for n in nodes],
+        "domain": [n.domain for n in nodes],
+        "scope": [n.scope for n in nodes],
+        "subgraphs": [n.subgraphs for n in nodes],
+        "macs": [n.macs for n in nodes],
     }
 
 
-def _graph(columns: dict[str, Any]) -> Graph:
-    nodes = columns["nodes"]
+def _nodes(columns: dict[str, Any], once: dict[Any, Any]) -> list[Node]:
+    same = once.setdefault
     rows = zip(
-        nodes["name"], nodes["op"], nodes["inputs"], nodes["outputs"], nodes["attributes"],
-        nodes["domain"], nodes["scope"], nodes["subgraphs"], nodes["macs"], strict=True,
+        columns["name"], columns["op"], columns["inputs"], columns["outputs"], columns["attributes"],
+        columns["domain"], columns["scope"], columns["subgraphs"], columns["macs"], strict=True,
     )  # fmt: skip
-    return Graph(
-        name=columns["name"],
-        nodes=tuple(
-            Node(name, op, tuple(ins), tuple(outs), attributes, domain, scope, tuple(subgraphs), macs)
-            for name, op, ins, outs, attributes, domain, scope, subgraphs, macs in rows
-        ),
-        tensors=_tensors(columns["tensors"]),
-        inputs=tuple(columns["inputs"]),
-        outputs=tuple(columns["outputs"]),
-    )
+    return [
+        Node(
+            name,
+            same(op, op),
+            tuple(ins),
+            tuple(outs),
+            attributes,
+            same(domain, domain),
+            same(scope, scope),
+            tuple(subgraphs),
+            macs,
+        )
+        for name, op, ins, outs, attributes, domain, scope, subgraphs, macs in rows
+    ]

@@ -21,8 +21,8 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     """Inspect `params["path"]`; entry point of the job `inspect`.
 
     `layout`: also lay the graph out. `dimensions`: sizes of symbolic dimensions by name. `sha256`: the content's
-    hash when it is known already. The graph and layout are written, and published as partial results, before the
-    slower totals are worked out; the final graph replaces the early one.
+    hash when it is known already. The layout, which is all that a first picture takes, and then the graph are
+    written and published as partial results before the slower totals; the final graph replaces the early one.
     """
     path = Path(str(params["path"]))
     progress.phase("recognise", 0.0)
@@ -32,13 +32,14 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     progress.phase("read", 0.1)
     model = read_recognised(found)
     progress.partial("recognised", {**recognised, "producer": model.producer, "nodes": len(model.main.nodes)})
-    graph_path = _write_graph(model, out_dir)
-    progress.partial("graph", str(graph_path))
     layout_path: Path | None = None
     if params.get("layout") and model.graphs:
         progress.phase("lay out", 0.3)
-        layout_path = _write_layout(model.main, out_dir)
+        with uncollected():
+            layout_path = _write_layout(model.main, out_dir)
         progress.partial("layout", str(layout_path))
+    graph_path = _write_graph(model, out_dir)
+    progress.partial("graph", str(graph_path))
     progress.phase("add up", 0.6)
     analysis = _analysed(found, model, params.get("dimensions") or {})
     graph_path = _write_graph(analysis.model, out_dir)

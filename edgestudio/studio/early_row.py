@@ -15,6 +15,8 @@ from edgestudio.studio.rows import ModelRow
 
 # A graph is shown early only when the rest takes this much longer: drawing twice must be worth it.
 _WORTH_S = 0.7
+# What took this long to read is large, and the rest takes longer still: its picture is shown at once.
+_LARGE_S = 0.3
 # Whoever was told of an early graph has this long to read it after the whole one is there.
 _READ_S = 60.0
 
@@ -39,16 +41,24 @@ class EarlyRow:
         self._shown: str | None = None
         self._folder: Path | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._begun: float | None = None
+        self._files: dict[str, Path] = {}
         self._is_over = False
 
     def on_partial(self, key: str, value: Any) -> None:
         """Take one partial result of the job `inspect`."""
+        loop = asyncio.get_running_loop()
         if key == "recognised" and isinstance(value, Mapping):
             self._recognised = dict(value)
+            self._begun = self._begun or loop.time()
             self._hashing.add_done_callback(self._show)
-        elif key == "layout" and isinstance(value, str):
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_WORTH_S, self._show_graph, Path(value))
+        elif key in ("layout", "graph") and isinstance(value, str):
+            self._files[key] = Path(value)
+            if self._timer is None:
+                is_large = self._begun is not None and loop.time() - self._begun > _LARGE_S
+                self._timer = loop.call_later(0.0 if is_large else _WORTH_S, self._show_files)
+            elif self._timer.when() <= loop.time():
+                self._show_files()
 
     def settle(self, sha256: str) -> None:
         """The whole row of `sha256` is there."""
@@ -78,26 +88,26 @@ class EarlyRow:
             )
         elif sha256 == self._shown:
             self._rows.change(sha256, summary=self._recognised)
+        if self._timer is not None and self._timer.when() <= asyncio.get_running_loop().time():
+            self._show_files()
 
-    def _show_graph(self, layout: Path) -> None:
-        graph = layout.with_name("graph.json")
-        if self._is_over or self._shown is None or not graph.exists():
+    def _show_files(self) -> None:
+        """Offer the layout, which is enough for a picture, and the graph as soon as there is one."""
+        if self._is_over or self._shown is None:
             return
         # The job's own folder goes with the job; these links stay a little longer.
         self._folder = self._jobs_dir / f"{os.getpid()}-early-{self._shown[:16]}"
+        links: dict[str, str] = {}
         try:
             self._folder.mkdir(exist_ok=True)
-            for file in (graph, layout):
+            for key, file in self._files.items():
                 target = self._folder / file.name
-                target.unlink(missing_ok=True)
-                os.link(file, target)
+                if not target.exists():
+                    os.link(file, target)
+                links[f"{key}_path"] = str(target)
         except OSError:
             return  # no early view; the whole one comes
-        self._rows.change(
-            self._shown,
-            graph_path=str(self._folder / graph.name),
-            layout_path=str(self._folder / layout.name),
-        )
+        self._rows.change(self._shown, **links)
 
     def _end(self) -> None:
         self._is_over = True

@@ -27,6 +27,7 @@ async def begun(tmp_path, seen):
     hashing.set_result(SHA256)
     await asyncio.sleep(0)
     early.on_partial("layout", str(job / "layout.npz"))
+    early.on_partial("graph", str(job / "graph.json"))
     return rows, early, job
 
 
@@ -45,6 +46,29 @@ def test_the_graph_is_there_before_the_rest_and_outlives_the_job(tmp_path):
             assert graph.read() == "{}"
         early.settle(SHA256)
         assert rows.get(SHA256) is not None
+
+    asyncio.run(scenario())
+
+
+def test_the_picture_of_a_large_model_comes_before_its_graph(tmp_path):
+    async def scenario():
+        (tmp_path / "layout.npz").write_bytes(b"npz")
+        (tmp_path / "graph.json").write_text("{}")
+        bus = EventBus()
+        rows: Ledger[ModelRow] = Ledger(bus, "models")
+        hashing = asyncio.get_running_loop().create_future()
+        hashing.set_result(SHA256)
+        early = EarlyRow(rows, tmp_path / "net.onnx", "net", hashing, tmp_path / "jobs")
+        (tmp_path / "jobs").mkdir()
+        early.on_partial("recognised", {"format": "onnx"})
+        await asyncio.sleep(0.4)  # as long as a large file takes to read
+        early.on_partial("layout", str(tmp_path / "layout.npz"))
+        await asyncio.sleep(0.05)
+        assert rows.get(SHA256).layout_path is not None
+        assert rows.get(SHA256).graph_path is None
+        early.on_partial("graph", str(tmp_path / "graph.json"))
+        assert rows.get(SHA256).graph_path is not None
+        early.settle(SHA256)
 
     asyncio.run(scenario())
 

@@ -2,132 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-from PySide6.QtCore import QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
 from edgestudio.model.boxes import BoxKind
-from edgestudio.model.graph import Model
 from edgestudio.model.layout import Layout
 from edgestudio.model.query import Query
-from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.dragging import dragged_files
 from edgestudio.ui.graph import collapse, menu
 from edgestudio.ui.graph.background import Background
-from edgestudio.ui.graph.document import Document, undisturbed
+from edgestudio.ui.graph.document import Document
+from edgestudio.ui.graph.opening import Opening, prepared
 from edgestudio.ui.graph.overlay import Overlay
-from edgestudio.ui.graph.stage import GraphStage
 from edgestudio.ui.graph.toolbar import EVERYTHING
 
 _PAINT_FIRST_MS = 30
 
 
-class GraphPanel(GraphStage):
-    """Shows the graph of one model. Files dropped on it are announced by `files_dropped(list[Path])`.
-
-    `document_shown` tells that everything about a model is ready (the picture comes before), `failed` a sentence.
-    """
+class GraphPanel(Opening):
+    """Shows the graph of one model. Files dropped on it are announced by `files_dropped(list[Path])`."""
 
     files_dropped = Signal(list)
     node_selected = Signal(int)
-    document_shown = Signal()
-    failed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("graph-panel")
         self.setAcceptDrops(True)
-        self.document: Document | None = None
-        self.collapsed: frozenset[int] = frozenset()
         self.matches: list[int] = []
         self._overlay: Overlay | None = None
         self._extra: list[Overlay] = []
-        self._row: ModelRow | None = None
-        self._loading, self._arranging = Background(self), Background(self)
-        self._after_paint: Callable[[], object] = lambda: None
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_PAINT_FIRST_MS)
-        self._soon.timeout.connect(lambda: self._after_paint())
+        self._arranging = Background(self)
         self.clear()
         self._connect()
         menu.attach(self)
 
-    # --- what is shown
-
-    def show_row(self, row: ModelRow | None) -> None:
-        """Show a model of the library; while it is still being read, say so."""
-        if row is None:
-            self._row = None
-            self.clear()
-            return
-        seen, self._row = self._row, row
-        graph, layout = _path(row.graph_path), _path(row.layout_path)
-        if seen is None or seen.sha256 != row.sha256:
-            self._pictured = None
-        elif _key(seen) == _key(row):
-            self.header.show_summary(row.name, row.summary)
-            return
-        if graph is None and layout is None:
-            self.header.show_summary(row.name, row.summary)
-            self.show_message("Reading the graph …", "A worker reads the file beside the window.")
-        elif graph is None:
-            self.show_picture(layout, row.name, row.summary)
-        elif self._pictured is not None and not self.collapsed:
-            self.header.show_summary(row.name, row.summary)
-            self._load_document(graph, self.view.layout_shown)
-        else:
-            self.show_files(graph, layout, row.name, row.summary)
-
-    def show_picture(self, layout: Path, title: str, summary: Mapping[str, Any]) -> None:
-        """Show a layout whose graph is still to come."""
-        self._forget()
-        self.header.show_summary(title, summary)
-
-    def show_files(self, graph: Path, layout: Path | None, title: str, summary: Mapping[str, Any]) -> None:
-        """Show what a worker wrote: the picture first, everything else as soon as it is read."""
-        self._forget()
-        self.header.show_summary(title, summary)
-        if layout is None:
-            self._load_document(graph, None)
-            return
-
-        def picture(loaded: Layout) -> None:
-            self._show_layout(loaded)
-            self._after_paint = lambda: self._load_document(graph, loaded)
-            self._soon.start()
-
-        self._loading.run(lambda: Layout.load(layout), picture, self._fail)
-
-    def show_model(self, model: Model, title: str = "", summary: Mapping[str, Any] | None = None) -> None:
-        """Show a model that is already in memory."""
-        self._forget()
-        self.header.show_summary(title, summary or {"format": model.format, "size_bytes": model.size_bytes})
-        self._loading.run(lambda: _prepared(model, 0), lambda made: self._show_prepared(*made), self._fail)
-
-    def set_model(self, model: Model, layout: Layout) -> None:
-        """Show a model that was read, with the layout that its worker made."""
-        self._forget()
-        self._show_layout(layout)
-        summary = {"format": model.format, "opsets": model.opsets, "producer": model.producer}
-        self.header.show_summary(model.main.name, {**summary, "size_bytes": model.size_bytes})
-        self._loading.run(
-            lambda: Document.of(model), lambda made: self._show_prepared(made, layout), self._fail
-        )
-
-    def show_message(self, title: str, sentence: str) -> None:
-        """Show a sentence in place of a graph."""
-        self._forget()
-        self.show_sentence(title, sentence)
-
-    def clear(self) -> None:
-        """Show that no model is open."""
-        self.show_message("No model is open", "Choose one in the library, or drop a file here.")
+    # --- what it is coloured by
 
     def add_overlay(self, overlay: Overlay, *, is_shown: bool = True) -> None:
         """Offer numbers per node, such as measured latencies, in the overlay menu."""
@@ -274,27 +186,14 @@ class GraphPanel(GraphStage):
         self.properties.node_chosen.connect(self.select_node)
 
     def _forget(self) -> None:
-        self._soon.stop()
-        self._loading.forget()
+        super()._forget()
         self._arranging.forget()
-        self.document, self.collapsed, self.matches = None, frozenset(), []
+        self.matches = []
         self._overlay, self._extra = None, []
         self.toolbar.search.field.clear()
         self.properties.show_nothing()
         self.banner.say("")
         self.legend.show_overlay(None)
-
-    def _load_document(self, graph: Path, layout: Layout | None) -> None:
-        def work() -> tuple[Document, Layout]:
-            with undisturbed():
-                document = Document.load(graph)
-                return document, document.retold(layout) if layout else document.lay_out(frozenset())
-
-        self._loading.run(work, lambda made: self._show_prepared(*made), self._fail)
-
-    def _show_layout(self, layout: Layout) -> None:
-        self.view.set_model(None, layout)
-        self.show_stage()
 
     def _show_prepared(self, document: Document, layout: Layout) -> None:
         shown = self.view.layout_shown
@@ -322,9 +221,7 @@ class GraphPanel(GraphStage):
         model, extra = self.document.model, self._extra if index == 0 else []
         self._forget()
         self._extra = extra
-        self._loading.run(
-            lambda: _prepared(model, index), lambda made: self._show_prepared(*made), self._fail
-        )
+        self._loading.run(lambda: prepared(model, index), lambda made: self._show_prepared(*made), self._fail)
 
     def _show_level(self) -> None:
         if self.document is None:
@@ -382,10 +279,6 @@ class GraphPanel(GraphStage):
     def _open_menu(self, box: int, where: QPoint) -> None:
         menu.open_menu(self, box, where)
 
-    def _fail(self, sentence: str) -> None:
-        self.show_message("This graph cannot be shown", sentence)
-        self.failed.emit(sentence)
-
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take files."""
         if dragged_files(event.mimeData()):
@@ -397,13 +290,3 @@ class GraphPanel(GraphStage):
         if files:
             event.acceptProposedAction()
             self.files_dropped.emit(files)
-
-
-def _key(row: ModelRow) -> tuple[str, str | None, bool]:
-    """What decides if a row's graph must be read again: it is written once more with what the analysis found."""
-    return row.sha256, row.graph_path, bool(row.summary.get("operators"))
-
-
-def _prepared(model: Model, index: int) -> tuple[Document, Layout]:
-    document = Document.of(model, index)
-    return document, document.lay_out(frozenset())
