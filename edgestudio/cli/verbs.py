@@ -29,6 +29,10 @@ VERBS: dict[str, Verb] = {
     "push": Verb("edgestudio.cli.push", "install a model on boards, with a health gate"),
     "rollback": Verb("edgestudio.cli.rollback", "put a board back to what it ran before"),
     "watch": Verb("edgestudio.cli.watch", "stream what a board reports"),
+    "capture": Verb("edgestudio.cli.capture", "keep a model's inputs on a board, and fetch them"),
+    "replay": Verb(
+        "edgestudio.cli.replay", "do captured inferences again, and say which stage differs first"
+    ),
     "doctor": Verb("edgestudio.cli.doctor", "check this installation and network"),
 }
 

@@ -66,6 +66,11 @@ class Link:
         headers = {"Content-Length": str(len(data)), "Content-Type": "application/octet-stream"}
         return await self.request("PUT", path, data=data, headers=headers, timeout_s=timeout_s)
 
+    async def download(self, path: str, *, timeout_s: float = TIMEOUT_S) -> bytes:
+        """The raw bytes at `path`, at most `MAX_ANSWER_BYTES`."""
+        data: bytes = await self.request("GET", path, timeout_s=timeout_s, is_raw=True)
+        return data
+
     async def request(
         self,
         method: str,
@@ -76,11 +81,12 @@ class Link:
         headers: dict[str, str] | None = None,
         query: dict[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
+        is_raw: bool = False,
     ) -> Any:
         """One request; a connection that had gone stale is replaced once."""
         for attempt in (1, 2):
             try:
-                return await self._once(method, path, body, data, headers, query, timeout_s)
+                return await self._once(method, path, body, data, headers, query, timeout_s, is_raw=is_raw)
             except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
                 if attempt == 2:
                     raise self.explain(e) from e
@@ -130,6 +136,8 @@ class Link:
         headers: dict[str, str] | None,
         query: dict[str, str] | None,
         timeout_s: float,
+        *,
+        is_raw: bool,
     ) -> Any:
         payload = _pieces(data) if data is not None else None
         async with self._connected().request(
@@ -145,6 +153,8 @@ class Link:
             answer = await _limited(response)
             if response.status >= 300:
                 raise _refusal(self.name, response.status, answer)
+        if is_raw:
+            return answer
         return parse_json(answer, where=f"the answer of {self.name}") if answer else {}
 
     def _connected(self) -> aiohttp.ClientSession:

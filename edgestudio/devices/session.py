@@ -158,6 +158,39 @@ class BoardSession:
         """Infer on the release's own source again."""
         return await self._mapping(self._post(api.SLOT_RESUME.format(model=model), {}))
 
+    # -- captures
+
+    async def captures(self) -> dict[str, Any]:
+        """What the board captures, its limits, and a line for each capture that it has."""
+        return await self._mapping(self._call("GET", api.CAPTURES))
+
+    async def switch_capture(
+        self,
+        model: str,
+        *,
+        is_on: bool,
+        every: int = 1,
+        confidence_below: float | None = None,
+        max_bytes: int | None = None,
+    ) -> dict[str, Any]:
+        """Begin or end to keep inputs of `model` on the board; the answer is as `captures`."""
+        body = {
+            "model": model, "on": is_on, "every": every, "confidence_below": confidence_below,
+            "max_bytes": max_bytes,
+        }  # fmt: skip
+        return await self._mapping(self._post(api.CAPTURES, body))
+
+    async def capture(self, capture_id: str) -> bytes:
+        """The file of one capture."""
+        try:
+            return await self._link.download(api.CAPTURE.format(id=capture_id), timeout_s=INSTALL_TIMEOUT_S)
+        except DeviceError as e:
+            raise await self._diagnosed(e) from e
+
+    async def clear_captures(self) -> int:
+        """Remove all captures from the board; how many there were."""
+        return int((await self._mapping(self._call("DELETE", api.CAPTURES))).get("removed", 0))
+
     # -- who else
 
     async def invite(self, role: api.Role) -> dict[str, Any]:

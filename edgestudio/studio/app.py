@@ -11,6 +11,7 @@ from edgestudio.devices.known import KnownBoards
 from edgestudio.devices.publisher import Publisher
 from edgestudio.studio.boards import BoardService
 from edgestudio.studio.bus import EventBus
+from edgestudio.studio.captures import CaptureService
 from edgestudio.studio.deployer import DeployService
 from edgestudio.studio.doctor import Doctor
 from edgestudio.studio.edits import EditService
@@ -63,6 +64,7 @@ class Studio:
             self.bus, self.paths, self.notices, self.monitor, interfaces=chosen.discovery_interfaces
         )
         self.deployer = DeployService(self.bus, self.jobs, self.models, self.boards, self.monitor, self.paths)
+        self.captures = CaptureService(self.jobs, self.models, self.boards)
         self.doctor = Doctor(self.paths, chosen.discovery_interfaces)
         self.edits = EditService(self.models, self.optimizer)
         self.reports = ReportService(self.bus, self.jobs, self.models)

@@ -27,6 +27,13 @@ class JobKind:
 
 KINDS: dict[str, JobKind] = {
     "inspect": JobKind("edgestudio.model.inspection:inspect_job", "Inspect", 12 * GIB, 300, "light"),
+    "inspect-graph": JobKind(
+        "edgestudio.model.saved_graph:inspect_graph_job", "Inspect", 12 * GIB, 300, "light"
+    ),
+    # Its page reserves far more address space than it uses.
+    "read-with-netron": JobKind(
+        "edgestudio.ui.netron.reader:read_job", "Read with Netron", 4096 * GIB, 150, "light"
+    ),
     "diff": JobKind("edgestudio.model.diff:diff_job", "Compare", 16 * GIB, 300, "light"),
     "check": JobKind("edgestudio.model.targets:check_job", "Check", 12 * GIB, 300, "light"),
     "statistics": JobKind(
@@ -41,6 +48,7 @@ KINDS: dict[str, JobKind] = {
     "sensitivity": JobKind(
         "edgestudio.optimize.sensitivity:sensitivity_job", "Sensitivity of layers", 32 * GIB, 6 * 3600
     ),
+    "replay": JobKind("edgestudio.runtime.replay:replay_job", "Replay", 32 * GIB, 1800, "light"),
     # Not niced: a benchmark that yields to every other program measures the other programs.
     "bench": JobKind("edgestudio.runtime.bench:bench_job", "Benchmark", 32 * GIB, 24 * 3600, niceness=0),
 }
