@@ -55,6 +55,8 @@ def _model(store: BoardStore, models: BoardModels, name: str, row: ModelRow) -> 
         "paused": row.paused,
         "serving": seat is not None and seat.host.is_alive,
         "rate_hz": bay.rate_hz if bay else None,
+        "source_port": bay.live.port if bay and bay.live else None,
+        "source_problem": seat.loaded.source_problem if seat else "",
         "host": host,
     }
 

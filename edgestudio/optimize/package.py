@@ -17,10 +17,13 @@ from edgestudio.optimize.datasets import DataSamples, pipeline_for
 from edgestudio.optimize.evaluate import Evaluation, evaluate
 from edgestudio.optimize.trial import Trial, opened
 from edgestudio.runtime.backend import open_session
+from edgestudio.runtime.fallback import LighterModel
+from edgestudio.runtime.pipeline import Pipeline
 from edgestudio.runtime.recognise import recognise
+from edgestudio.runtime.scan import scan_model
 from edgestudio.runtime.sources import FolderSource, Limited
 from edgestudio.wire.baseline import baseline_of
-from edgestudio.wire.errors import RefusedError
+from edgestudio.wire.errors import RecipeError, RefusedError
 from edgestudio.wire.golden import MAX_SAMPLES as MAX_GOLDEN
 from edgestudio.wire.golden import Golden
 from edgestudio.wire.progress import Progress
@@ -55,6 +58,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
             evaluation = evaluate(limited, progress, "run the data", (0.1, 0.8))
         progress.phase("write the files", 0.9)
         files = write_companions(trial, evaluation, out_dir)
+        files.update(lighter_files(trial.pipeline, given.parent if given else None, out_dir))
     model = out_dir / f"model{SUFFIXES.get(model_format, path.suffix)}"
     shutil.copyfile(path, model)
     return {
@@ -90,6 +94,27 @@ def write_companions(trial: Trial, evaluation: Evaluation | None, out_dir: Path)
         files["golden"] = out_dir / "golden.npz"
         _golden(trial, chosen).save(files["golden"])
     files["pipeline"].write_text(pipeline.to_yaml(), encoding="utf-8")
+    return files
+
+
+def lighter_files(pipeline: Pipeline, beside: Path | None, out_dir: Path) -> dict[str, Path]:
+    """Copy the lighter models that `pipeline` falls back to, from beside its file; role to path.
+
+    They are signed with the release as everything else in it. Raises RecipeError for one that is not there.
+    """
+    files: dict[str, Path] = {}
+    for step in pipeline.fallback:
+        if not isinstance(step, LighterModel) or step.file is None:
+            continue
+        source = (beside or Path()) / step.file
+        if beside is None or not source.is_file():
+            raise RecipeError(
+                f"the pipeline falls back to {step.file}, and there is no such file beside it",
+                hint="Put the lighter model into the pipeline file's folder.",
+                code="no-file",
+            )
+        scan_model(source)
+        files[f"lighter-{len(files)}"] = Path(shutil.copyfile(source, out_dir / step.file))
     return files
 
 

@@ -188,10 +188,11 @@ class ModelBay:
                 except EdgeStudioError as error:
                     self._failed(job, work, error)
                     continue
-            if self.prefers_lighter and self.live is not None and self.live.has_lighter:
-                self._spawn(self._aside(job, work, seat, waited_ms, self.live.lightened(work)))
-            elif self.live is not None and self.live.is_overloaded(waited_ms):
-                self._spawn(self._aside(job, work, seat, waited_ms, self.live.instead(work)))
+            live = None if self.observers else self._live_for(job, seat)  # a trial is about this model alone
+            if live is not None and self.prefers_lighter and live.has_lighter:
+                self._spawn(self._aside(job, work, seat, waited_ms, live.lightened(work)))
+            elif live is not None and live.is_overloaded(waited_ms):
+                self._spawn(self._aside(job, work, seat, waited_ms, live.instead(work)))
             else:
                 taken.append((job, sample, work, waited_ms))
         answers = await self._answers(seat, [work for _, _, work, _ in taken])
@@ -232,19 +233,25 @@ class ModelBay:
         captures = self._keeper.captures
         if captures is not None and captures.wants(self.model):
             self._spawn(self._capture(captures, seat, dict(answer)))
-        if self.live is not None:
-            self.live.note(answer)
-            if self.live.doubts(answer):
-                self._spawn(self._improve(job, self.live, answer))
+        live = self._live_for(job, seat)
+        if live is not None:
+            live.note(answer)
+            if live.doubts(answer):
+                self._spawn(self._improve(job, live, answer))
                 return
-        self._settle(job, answer)
+        self._settle(job, answer, live)
 
-    def _settle(self, job: Job, answer: dict[str, Any]) -> None:
+    def _live_for(self, job: Job, seat: Seat) -> LivePipeline | None:
+        """Who acts on this answer and asks others about it: nobody for inputs that only rehearse."""
+        is_rehearsal = job.work.kind == "tick" and not seat.offers_items
+        return None if is_rehearsal else self.live
+
+    def _settle(self, job: Job, answer: dict[str, Any], live: LivePipeline | None) -> None:
         """The final answer: act on it, and hand it to whoever waits."""
         for key in ("feeds", "raw", "raw_kind", "rate_hz"):
             answer.pop(key, None)
-        if self.live is not None:
-            self.live.act(answer)
+        if live is not None:
+            live.act(answer)
         if job.answer is not None and not job.answer.done():
             job.answer.set_result(answer)
 
@@ -254,7 +261,7 @@ class ModelBay:
 
     async def _improve(self, job: Job, live: LivePipeline, answer: dict[str, Any]) -> None:
         own = {key: answer[key] for key in ("queue_ms", "release", "version")}
-        self._settle(job, {**await live.improved(answer), **own})
+        self._settle(job, {**await live.improved(answer), **own}, live)
 
     async def _aside(
         self,
@@ -275,7 +282,7 @@ class ModelBay:
             self.window.count("degraded")
             self.window.record(answer, queue_ms)
         who = {"queue_ms": queue_ms, "release": seat.manifest.counter, "version": seat.manifest.version}
-        self._settle(job, {**answer, **who})
+        self._settle(job, {**answer, **who}, self.live)
 
     def _failed(self, job: Job, work: Work, error: EdgeStudioError) -> None:
         if error.code in INPUT_CODES:  # what a caller or a sensor gave says nothing about the model
@@ -299,7 +306,7 @@ class ModelBay:
         answer = await self.live.rescued(work) if self.live is not None else None
         if answer is not None:
             self.window.fallbacks += 1
-            self._settle(job, answer)
+            self._settle(job, answer, self.live)
         elif job.answer is not None and not job.answer.done():
             job.answer.set_exception(error)
 
@@ -346,8 +353,8 @@ class ModelBay:
     def _apply_queue(self, policy: Mapping[str, Any]) -> None:
         self.queue.capacity = int(policy.get("size", self.queue.capacity))
         self.queue.policy = policy.get("when_full", self.queue.policy)
-        if policy.get("deadline_ms"):
-            self.queue.default_deadline_s = float(policy["deadline_ms"]) / 1e3
+        deadline_ms = policy.get("deadline_ms")
+        self.queue.default_deadline_s = float(deadline_ms) / 1e3 if deadline_ms else None
 
     # ------------------------------------------------------------------ restarts
 
