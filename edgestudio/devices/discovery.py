@@ -21,7 +21,8 @@ from edgestudio.wire.fields import clean_text
 log = logging.getLogger(__name__)
 
 MAX_FOUND = 1000
-RESOLVE_TIMEOUT_MS = 3000
+RESOLVE_TIMEOUTS_MS = (3000, 6000, 12000)
+"""A record is heard once: a busy board or desk that does not answer in time is asked again."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ class Discovery:
     async def _resolve(self, zeroconf: Zeroconf, service_type: str, name: str) -> None:
         info = AsyncServiceInfo(service_type, name)
         with contextlib.suppress(ZeroconfError, OSError):
-            if not await info.async_request(zeroconf, RESOLVE_TIMEOUT_MS):
+            for timeout_ms in RESOLVE_TIMEOUTS_MS:
+                if await info.async_request(zeroconf, timeout_ms):
+                    break
+            else:
                 return
             board = read_announcement(
                 info.properties,

@@ -30,7 +30,7 @@ def pushed(desk: Desk, pi: Board, model: Path = MODEL) -> dict:
 def active(desk: Desk, pi: Board) -> list[str]:
     """The hashes of what the board runs, asked over the network."""
     (device,) = [
-        entry for entry in desk.run("devices", "--wait", "0.5").json["devices"] if entry["name"] == pi.name
+        entry for entry in desk.run("devices", "--wait", "1").json["devices"] if entry["name"] == pi.name
     ]
     assert device["online"] is True, device
     return [entry["sha256"] for entry in device["active"]]

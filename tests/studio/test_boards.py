@@ -28,7 +28,7 @@ async def desk(tmp_path):
 
 
 async def until(condition):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not condition():  # noqa: ASYNC110  the condition is a row's
             await asyncio.sleep(0.02)
 
