@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import sys
 import wave
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.batching import can_batch, process_batch
 from edgestudio.runtime.board_policy import BoardPolicy, load_board_policy
+from edgestudio.runtime.documents import parse_yaml, validated
 from edgestudio.runtime.intake import HttpIntake, MqttIntake
 from edgestudio.runtime.live import AudioSource, Broker, CameraSource, HttpSource, MqttSource, TensorSource
 from edgestudio.runtime.payload import decode_payload, kind_of_type
@@ -282,3 +284,11 @@ def test_the_board_policy_must_be_nobody_elses(tmp_path: Path) -> None:
     file.chmod(0o600)
     with pytest.raises(RecipeError):
         load_board_policy(tmp_path)
+
+
+def test_the_documented_board_policy_is_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```text\n(schema_version.*?)```", page, re.DOTALL)
+    policy = validated(BoardPolicy, parse_yaml(example, "example"), "example")
+    assert policy.commands["open-door"].timeout_s == 5
+    assert not policy.remote.is_allowed
