@@ -27,6 +27,7 @@ from edgestudio.agent.observe.sensors.bank import RealBank, SensorBank
 from edgestudio.agent.run.bench import bench
 from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.run.queue import NORMAL
+from edgestudio.agent.run.spawn import walls
 from edgestudio.agent.run.work import Work
 from edgestudio.agent.settings import AgentSettings
 from edgestudio.agent.store.board import BoardStore
@@ -102,10 +103,12 @@ class Supervisor:
         self._settled: asyncio.TimerHandle | None = None
         self._waking: asyncio.Task[None] | None = None
         self._started = time.monotonic()
+        self._walls: dict[str, Any] = {}
 
     async def start(self) -> None:
         """Recover from whatever happened before, start the active models, the sensors and the telemetry."""
         await asyncio.to_thread(self.store.open)
+        self._walls = await walls()
         if self.store.verdict in ("previous", "lost"):
             self.emit_event(
                 "store.recovered", text="The state file was damaged; the board recovered.", level="warning",
@@ -157,6 +160,7 @@ class Supervisor:
             "free_bytes": self.store.ops.free_bytes(self.settings.data_dir),
             "metadata_age_s": self.trust.metadata_age_s(now),
             "clock": self.clock.quality,
+            "isolation": dict(self._walls),
             "uptime_s": time.monotonic() - self._started,
             "rss_bytes": psutil.Process().memory_info().rss,
         }

@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-import edgestudio
 from edgestudio.agent.run.channel import Arena, Array, FrameReader, frame
+from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 
@@ -25,7 +25,6 @@ READY_S = 30.0
 LOAD_S = 120.0
 RUN_S = 10.0
 CLOSE_S = 1.0
-_PACKAGE_PARENT = Path(edgestudio.__file__).resolve().parent.parent
 
 
 class HostDiedError(DeviceError):
@@ -91,6 +90,8 @@ class ModelHost:
         self.spec = spec
         self.loaded = Loaded()
         self.slowdown = 1.0
+        self.open_network = ""
+        """Why the child still has a network; "" when it has none."""
         self.death: HostDiedError | None = None
         self._on_death = on_death
         self._closing = False
@@ -130,7 +131,7 @@ class ModelHost:
                 "--memory-bytes", str(self.spec.memory_bytes), "--parent", str(os.getpid()),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE, pass_fds=handles, start_new_session=True,
-                cwd="/", env=_environment(),
+                cwd="/", env=environment(),
             )  # fmt: skip
         finally:
             theirs.close()
@@ -143,7 +144,7 @@ class ModelHost:
             loop.create_task(self._read_tail(), name="host-stderr"),
             loop.create_task(self._wait(), name="host-wait"),
         ]
-        await self._await_answer(ready, READY_S)
+        self.open_network = str((await self._await_answer(ready, READY_S)).get("open_network", ""))
 
     async def load(self, deadline_s: float = LOAD_S) -> Loaded:
         """Open the model in the child; ModelFailedError when it cannot be opened."""
@@ -324,7 +325,7 @@ class ModelHost:
             self._transport.close()
         if self._closing:
             return
-        how, message = _cause(code, self._killed_because)
+        how, message = cause_of_death(code, self._killed_because)
         self.death = HostDiedError(message, how=how, details="\n".join(self._tail))
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(self.death)
@@ -368,28 +369,3 @@ async def scan_in_child(path: Path, *, deadline_s: float = 60.0, memory_bytes: i
     finally:
         with contextlib.suppress(EdgeStudioError):
             await host.close()
-
-
-def _cause(code: int, because: str) -> tuple[str, str]:
-    if because:
-        return "timeout" if "did not answer" in because else "killed", (
-            f"The model's process was killed because {because}."
-        )
-    if code < 0:
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = f"signal {-code}"
-        word = "memory" if name == "SIGKILL" else "crash"
-        return word, f"The model's process crashed with {name}."
-    return "exit", f"The model's process ended by itself with code {code}."
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of the agent's own environment but what finding Python and its libraries needs."""
-    kept = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
-    environment = {name: os.environ[name] for name in kept if name in os.environ}
-    environment["PYTHONPATH"] = str(_PACKAGE_PARENT)
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    environment["HOME"] = "/nonexistent"
-    return environment

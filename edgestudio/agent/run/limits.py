@@ -1,4 +1,4 @@
-"""The walls around a model host: memory, time, files, core dumps, and death together with its agent."""
+"""The walls around a model host: memory, time, files, core dumps, the network, and death together with its agent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import resource
 import signal
 import sys
 
+from edgestudio.agent.run.isolation import cut_network
+
 OPEN_FILES = 256
 NICENESS = 2
 """Behind the agent itself, yet not so far that anything else on the board starves the model."""
@@ -16,8 +18,11 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def confine(memory_bytes: int, parent_pid: int) -> None:
-    """Apply the limits to this process; called before anything is imported that they are to hold."""
+def confine(memory_bytes: int, parent_pid: int) -> str:
+    """Apply the limits to this process; called before anything is imported that they are to hold.
+
+    Returns why the network could not be cut off, "" when it is.
+    """
     if memory_bytes:
         _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
@@ -26,11 +31,17 @@ def confine(memory_bytes: int, parent_pid: int) -> None:
         with contextlib.suppress(OSError, AttributeError):
             libc = ctypes.CDLL(None, use_errno=True)
             libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    open_network = cut_network()
+    if sys.platform == "linux":
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # after the namespaces: a change of rights clears it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:  # it died before the signal was set
         raise SystemExit(0)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
+    return open_network
 
 
 def allow_cpu_seconds(seconds: float) -> None:

@@ -25,8 +25,9 @@ class Worker:
     Tensors are in shared memory, the rest in the frame.
     """
 
-    def __init__(self, link: socket.socket, inbox: Any, outbox: Any) -> None:
+    def __init__(self, link: socket.socket, inbox: Any, outbox: Any, open_network: str = "") -> None:
         self._link = link
+        self._open_network = open_network
         self._inbox = inbox
         self._outbox = outbox
         self._session: Any = None
@@ -43,7 +44,7 @@ class Worker:
         from edgestudio.agent.run.channel import FrameReader
 
         frames = FrameReader()
-        self._send({"ready": True})
+        self._send({"ready": True, "open_network": self._open_network})
         while data := self._link.recv(RECEIVE_BYTES):
             for request in frames.feed(data):
                 self._send(self._answer(request))
@@ -201,12 +202,12 @@ def main() -> None:
     parser.add_argument("--memory-bytes", type=int, default=0)
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
-    limits.confine(options.memory_bytes, options.parent)
+    open_network = limits.confine(options.memory_bytes, options.parent)
     from edgestudio.agent.run.channel import Arena
 
     link = socket.socket(fileno=options.link)
     try:
-        Worker(link, Arena(options.inbox), Arena(options.outbox)).serve()
+        Worker(link, Arena(options.inbox), Arena(options.outbox), open_network).serve()
     except (BrokenPipeError, ConnectionResetError):
         sys.exit(0)  # the agent is gone
 
