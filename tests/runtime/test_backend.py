@@ -185,3 +185,13 @@ def test_openvino_agrees_where_it_is_installed(sample: Path) -> None:
     assert other.placement()["alarm"] is None
     assert other.profile(feeds, 2)
     other.close()
+
+
+@pytest.mark.models
+def test_a_recurrent_model_answers_the_same_input_the_same_way(models_root: Path) -> None:
+    session = open_session(models_root / "mnist" / "mnist_trained_lstm_int8.tflite")
+    feeds = random_feeds(session.inputs)
+    first, second = (session.run(feeds) for _ in range(2))
+    for name, values in first.items():
+        assert np.array_equal(values, second[name])
+    session.close()

@@ -99,7 +99,11 @@ class LitertSession:
         }
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
-        """One inference; an input whose open sizes changed is resized first."""
+        """One inference; an input whose open sizes changed is resized first.
+
+        Each run stands for itself: variables inside the file, such as a recurrent layer's state, start anew, so
+        that the same input has the same answer. A stream's state travels as inputs and outputs (see Pipeline).
+        """
         check_feeds(self.inputs, feeds)
         interpreter = self._interpreter
         if interpreter is None:
@@ -116,6 +120,7 @@ class LitertSession:
                 interpreter.allocate_tensors()
             for name, index in self._index_in.items():
                 interpreter.set_tensor(index, feeds[name])
+            interpreter.reset_all_variables()
             interpreter.invoke()
             return {name: interpreter.get_tensor(index) for name, index in self._index_out.items()}
         except (RuntimeError, ValueError) as error:
