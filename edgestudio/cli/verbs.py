@@ -19,8 +19,15 @@ VERBS: dict[str, Verb] = {
     "inspect": Verb("edgestudio.cli.inspect", "say what a model file is, without running any of it"),
     "diff": Verb("edgestudio.cli.diff", "structural and numeric difference of two models"),
     "check": Verb("edgestudio.cli.check", "whether a model will run on a board, operator by operator"),
+    "edit": Verb("edgestudio.cli.edit", "small edits of a model: names, sizes, a part of it, outputs, opset"),
+    "library": Verb("edgestudio.cli.library", "list, search and describe the models that are kept here"),
+    "project": Verb("edgestudio.cli.project", "keep the state of the library in a file, and put it back"),
+    "registry": Verb("edgestudio.cli.registry", "list the models of a registry"),
+    "publish": Verb("edgestudio.cli.publish", "put a model into a registry under a semantic version"),
+    "import": Verb("edgestudio.cli.fetch", "take a model from a registry into the library"),
     "recipes": Verb("edgestudio.cli.recipes", "list recipes and passes, and why one is unavailable"),
     "optimize": Verb("edgestudio.cli.optimize", "make a smaller or faster variant of a model by a recipe"),
+    "examine": Verb("edgestudio.cli.examine", "whether data fits, and which layers quantisation hurts"),
     "evaluate": Verb("edgestudio.cli.evaluate", "accuracy of a model on labelled data"),
     "bench": Verb("edgestudio.cli.bench", "honest latency of a model, here or on a board"),
     "devices": Verb("edgestudio.cli.devices", "boards that are known or seen on the network"),
@@ -33,6 +40,9 @@ VERBS: dict[str, Verb] = {
     "replay": Verb(
         "edgestudio.cli.replay", "do captured inferences again, and say which stage differs first"
     ),
+    "history": Verb("edgestudio.cli.history", "what a board reported before, as CSV where asked"),
+    "invite": Verb("edgestudio.cli.invite", "open a board for another studio"),
+    "keys": Verb("edgestudio.cli.keys", "replace the signing keys, write and read their recovery kit"),
     "doctor": Verb("edgestudio.cli.doctor", "check this installation and network"),
 }
 

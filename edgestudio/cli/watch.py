@@ -26,6 +26,7 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
     try:
         async with asyncio.timeout(options.seconds):
             async for record in studio.boards.records(board.id):
+                studio.monitor.take(board.id, record)
                 console.record(record, _text(record))
     except TimeoutError:
         return 0

@@ -58,6 +58,10 @@ class BoardService:
             await self._directory.watch(facts)
         await self._directory.listen()
 
+    async def load(self) -> None:
+        """Show the paired boards without asking anybody."""
+        await self._directory.load()
+
     async def stop(self) -> None:
         """Close the sessions, stop listening, end the boards that were started from here."""
         await self._directory.stop()

@@ -68,11 +68,13 @@ class JobService:
         on_partial: Callable[[str, Any], None] | None = None,
         again: Callable[[], Awaitable[Any]] | None = None,
         receive: Receive | None = None,
+        withdraw_on: frozenset[str] = frozenset(),
     ) -> dict[str, Any]:
         """Run one job to its end and return its result.
 
         `receive(result, out_dir)` runs in a thread while the job's folder still exists: it moves what the
-        worker wrote to where it belongs, and a failure of it fails the job. `again` is what `retry` calls.
+        worker wrote to where it belongs, and a failure of it fails the job. `again` is what `retry` calls. An
+        error whose code is in `withdraw_on` takes the row away: the caller knows what to do next.
         Raises the worker's error, or JobError when it crashed, took too long or was cancelled by `cancel`.
         """
         spec = self._kinds.get(kind)
@@ -94,6 +96,10 @@ class JobService:
             is_caller_cancelled = isinstance(error, asyncio.CancelledError) and (
                 current is not None and current.cancelling() > 0
             )
+            if isinstance(error, EdgeStudioError) and error.code in withdraw_on:
+                self.rows.remove(row.id)
+                self._again.pop(row.id, None)
+                raise
             self._end_badly(row.id, error, is_cancelled=running.is_cancel_wanted)
             # The wish to cancel wins over an error that the cancelling caused.
             if running.is_cancel_wanted and not is_caller_cancelled:

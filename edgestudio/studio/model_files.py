@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,23 @@ def copy_model(entry: Entry, to: Path) -> None:
                 shutil.rmtree(partial)
             else:
                 partial.unlink(missing_ok=True)
+
+
+def keep_failing(made: Sequence[Path], to: Path) -> list[str]:
+    """Copy small models to a folder, or the first of them to a file of a model's name; raises InputError."""
+    is_file = to.suffix == ".onnx" and not to.is_dir()
+    kept = []
+    try:
+        (to.parent if is_file else to).mkdir(parents=True, exist_ok=True)
+        for file in made[:1] if is_file else made:
+            target = to if is_file else to / file.name
+            shutil.copyfile(file, target)
+            kept.append(str(target.absolute()))
+    except OSError as error:
+        raise InputError(
+            f"{to} cannot be written: {error.strerror}.", hint="Choose another place.", code="unwritable"
+        ) from error
+    return kept
 
 
 def companions(path: Path, result: Mapping[str, Any]) -> tuple[Path, ...]:

@@ -18,11 +18,13 @@ from edgestudio.studio.model_facts import checked_facts
 from edgestudio.studio.model_files import (
     companions,
     copy_model,
+    keep_failing,
     path_or_none,
     problem_of,
     row_of,
     text_or_none,
 )
+from edgestudio.studio.reading import ModelReader
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.semantic_version import parse_version
 from edgestudio.wire.errors import InputError, ModelError
@@ -48,6 +50,7 @@ class ModelService:
         self.rows: Ledger[ModelRow] = Ledger(bus, "models")
         self.library = Library(library_dir)
         self._jobs = jobs
+        self._reader = ModelReader(jobs)
         self._is_loaded = False
 
     async def start(self) -> None:
@@ -115,9 +118,9 @@ class ModelService:
             )
             return result
 
-        await self._jobs.run(
-            "inspect",
-            {"path": str(entry.path), "layout": True},
+        await self._reader.inspect(
+            entry.path,
+            layout=True,
             title=f"Inspect: {entry.name}",
             subject=sha256,
             receive=receive,
@@ -128,8 +131,7 @@ class ModelService:
     async def inspect(self, path: Path) -> dict[str, Any]:
         """What a file is, without importing it: the keys of `inspect` in docs/cli.md."""
         await self.require_file(path)
-        title = f"Inspect: {path.name}"
-        result = await self._jobs.run("inspect", {"path": str(path.absolute()), "layout": False}, title=title)
+        result = await self._reader.inspect(path.absolute(), layout=False, title=f"Inspect: {path.name}")
         return dict(result["summary"])
 
     async def diff(self, a: Path, b: Path) -> dict[str, Any]:
@@ -139,11 +141,20 @@ class ModelService:
         title = f"Compare: {a.name} and {b.name}"
         return await self._jobs.run("diff", {"a": str(a.absolute()), "b": str(b.absolute())}, title=title)
 
-    async def check(self, path: Path, target: str) -> dict[str, Any]:
-        """Whether a model will run on a board profile, operator by operator."""
+    async def check(self, path: Path, target: str, *, failing: Path | None = None) -> dict[str, Any]:
+        """Whether a model will run on a board profile, operator by operator.
+
+        What does not run goes to `failing` as models of one operator each (ONNX only): a folder, or one file when
+        it is called so; `failing` of the result lists them.
+        """
         await self.require_file(path)
         params = {"path": str(path.absolute()), "target": target}
-        return await self._jobs.run("check", params, title=f"Check: {path.name} on {target}")
+
+        def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
+            made = [Path(file) for file in result.get("failing") or ()]
+            return {**result, "failing": keep_failing(made, failing) if failing else []}
+
+        return await self._jobs.run("check", params, title=f"Check: {path.name} on {target}", receive=receive)
 
     async def remove(self, sha256: str) -> None:
         """Take a model out of the library; its variants stay."""
@@ -342,9 +353,9 @@ class ModelService:
             return result
 
         try:
-            await self._jobs.run(
-                "inspect",
-                {"path": str(path), "layout": True},
+            await self._reader.inspect(
+                path,
+                layout=True,
                 title=f"Open: {path.name}",
                 on_partial=early.on_partial,
                 receive=receive,

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import shutil
 import sys
 from pathlib import Path
 
 from edgestudio.studio.child import child_environment, end_process, spawn_options
 from edgestudio.studio.models import ModelService
+from edgestudio.studio.reading import has_netron
 from edgestudio.wire.errors import InputError, RefusedError
 
 _VIEW = "edgestudio.ui.netron.view"
 _GRACE_S = 2.0
 # A view that ends this soon has not shown anything.
 _EARLY_S = 1.5
-
-
-def has_netron() -> bool:
-    """True when Netron and the web page that it needs are installed; looks at files and imports neither."""
-    qt = importlib.util.find_spec("PySide6")
-    if qt is None or importlib.util.find_spec("netron") is None:
-        return False
-    folders = [Path(folder) for folder in qt.submodule_search_locations or ()]
-    return any(any(folder.glob("QtWebEngineCore.*")) for folder in folders)
 
 
 class ViewerService:
