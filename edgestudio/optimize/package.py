@@ -153,6 +153,12 @@ def _golden(trial: Trial, indices: list[int]) -> Golden:
     for number, feeds in enumerate(trial.samples.feeds(0, max(wanted, default=-1) + 1)):
         if number not in wanted:
             continue
+        text = next((name for name, array in feeds.items() if array.dtype.kind not in "fiub"), None)
+        if text is not None:
+            raise RefusedError(
+                f"Its input {text!r} takes text, and boards are sent numbers only.",
+                hint="Put the step from text to numbers into the application, and push what follows it.",
+            )
         answers = trial.session.run(feeds)
         size += sum(array.nbytes for array in (*feeds.values(), *answers.values()))
         if inputs and size > _MAX_GOLDEN_BYTES:
