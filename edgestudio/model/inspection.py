@@ -12,6 +12,7 @@ from edgestudio.model.allocation import uncollected
 from edgestudio.model.analysis import Analysis, analyse, batch_symbols
 from edgestudio.model.content import tree_size_bytes
 from edgestudio.model.detect import TITLES, Recognised, detect
+from edgestudio.model.dimensions import settled
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.reading import read_recognised
 from edgestudio.wire.progress import Progress
@@ -20,9 +21,10 @@ from edgestudio.wire.progress import Progress
 def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
     """Inspect `params["path"]`; entry point of the job `inspect`.
 
-    `layout`: also lay the graph out. `dimensions`: sizes of symbolic dimensions by name. `sha256`: the content's
-    hash when it is known already. The layout, which is all that a first picture takes, and then the graph are
-    written and published as partial results before the slower totals; the final graph replaces the early one.
+    `layout`: also lay the graph out. `dimensions`: sizes for symbolic dimensions by name, which the graph then
+    shows. `sha256`: the content's hash when it is known already. The layout, which is all that a first picture
+    takes, and then the graph are written and published as partial results before the slower totals; the final
+    graph replaces the early one.
     """
     path = Path(str(params["path"]))
     progress.phase("recognise", 0.0)
@@ -41,7 +43,8 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     graph_path = _write_graph(model, out_dir)
     progress.partial("graph", str(graph_path))
     progress.phase("add up", 0.6)
-    analysis = _analysed(found, model, params.get("dimensions") or {})
+    dimensions = params.get("dimensions") or {}
+    analysis = _analysed(found, model, dimensions)
     graph_path = _write_graph(analysis.model, out_dir)
     progress.phase("hash", 0.9)
     digest = params.get("sha256") or _sha256(path)
@@ -69,17 +72,17 @@ def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) ->
     if found.format == "tflite":
         from edgestudio.model.formats import tflite
 
-        return analyse(model, tflite.read(found, is_bound=True), dimensions)
+        return analyse(settled(model, dimensions), tflite.read(found, is_bound=True), dimensions)
     if found.format != "onnx" or not model.main.nodes:
         with uncollected():
-            return analyse(model, None, dimensions)
+            return analyse(settled(model, dimensions), None, dimensions)
     from edgestudio.model.formats.onnx_shapes import infer_shapes
 
     with uncollected():
         inferred = infer_shapes(model, found.file)
         chosen = {**batch_symbols(inferred), **dimensions}
         bound = infer_shapes(model, found.file, chosen) if _is_open(model) else inferred
-        return analyse(inferred, bound, dimensions)
+        return analyse(bound if dimensions else inferred, bound, dimensions)
 
 
 def _is_open(model: Model) -> bool:

@@ -132,7 +132,7 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(self.tabs)
 
     def _make_graph(self) -> QWidget:
-        return build("edgestudio.ui.panels.graph_page:GraphPage", self.desk)
+        return build("edgestudio.ui.panels.graph_page:GraphPage", self.desk, self._requests.graph)
 
     def _make_results(self) -> QWidget:
         return build("edgestudio.ui.panels.results:ResultsPanel", self.desk)

@@ -9,8 +9,10 @@ from typing import Any
 
 from edgestudio.studio.app import Studio
 from edgestudio.studio.doctor import Doctor
+from edgestudio.studio.graph_service import GraphService
 from edgestudio.studio.settings import Settings
 from edgestudio.ui.bridge import Bridge
+from edgestudio.ui.graph_requests import GraphRequests
 from edgestudio.wire.errors import EdgeStudioError
 
 Done = Callable[[Any], object]
@@ -25,6 +27,7 @@ class Requests:
 
     def __init__(self, studio: Studio, bridge: Bridge) -> None:
         self._studio, self._bridge = studio, bridge
+        self.graph = GraphRequests(GraphService(studio.jobs, studio.models), bridge, self.report)
 
     def pair(self, board: str, code: str, done: Done, failed: Failed) -> None:
         """Pair with the code that a board shows; the answer is its row."""

@@ -46,19 +46,20 @@ def undisturbed() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One graph of one model, read only; what it holds is worked out beside the UI thread."""
+    """Graph `number` of one model, read only; what it holds is worked out beside the UI thread."""
 
     model: Model
     graph: Graph
     hierarchy: Hierarchy
     layers: Layers
     overlays: list[Overlay]
+    number: int = 0
 
     @classmethod
     def of(cls, model: Model, index: int = 0) -> Document:
         """Work out what the panel shows of graph `index`; takes a second for 50,000 nodes."""
         graph = model.graphs[index] if model.graphs else model.main
-        return cls(model, graph, find_groups(graph), Layers.of(graph), built_in(graph))
+        return cls(model, graph, find_groups(graph), Layers.of(graph), built_in(graph), index)
 
     @classmethod
     def load(cls, path: Path) -> Document:
@@ -109,6 +110,10 @@ class Document:
             if group in collapsed:
                 collapsed = self.opened(collapsed, group)
         return collapsed
+
+    def node_named(self, name: str) -> int:
+        """The first node with this name, -1 for none."""
+        return next((index for index, node in enumerate(self.graph.nodes) if node.name == name), -1)
 
     def operators_in(self, group: int) -> dict[str, int]:
         """How often each operator occurs in a group."""

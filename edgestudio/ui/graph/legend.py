@@ -90,13 +90,15 @@ class TraceBanner(QFrame):
         row.setContentsMargins(12, 4, 4, 4)
         row.setSpacing(8)
         row.addWidget(self._text)
-        row.addWidget(Button("Clear", "graph-trace-clear", kind="quiet", run=self.dismissed.emit))
+        self._end = Button("Clear", "graph-trace-clear", kind="quiet", run=self.dismissed.emit)
+        row.addWidget(self._end)
         host.installEventFilter(self)
         self.hide()
 
-    def say(self, text: str) -> None:
-        """Show a sentence; an empty one hides the banner."""
+    def say(self, text: str, *, end: str = "Clear") -> None:
+        """Show a sentence, and a button that says how it ends; an empty one hides the banner."""
         self._text.setText(text)
+        self._end.setText(end)
         self.setVisible(bool(text))
         self._place()
 

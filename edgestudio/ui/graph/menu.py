@@ -33,36 +33,12 @@ def attach(panel: GraphPanel) -> None:
     """Fill the toolbar's menus and bind Ctrl+D."""
     for title, name, kind in _EXPORTS:
         panel.toolbar.export.menu().addAction(title, partial(_export, panel, name, kind))
-    panel.toolbar.export.menu().addSeparator()
-    panel.toolbar.export.menu().addAction("Colour by numbers from a file…", lambda: _open_overlay(panel))
     bookmarks = panel.toolbar.bookmarks.menu()
-    bookmarks.addAction("Add a bookmark here", lambda: add_bookmark(panel))
+    bookmarks.addAction("Add a bookmark here", lambda: panel.inquiry.add_bookmark())
     bookmarks.addSeparator()
     shortcut = QShortcut(QKeySequence("Ctrl+D"), panel)
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-    shortcut.activated.connect(lambda: add_bookmark(panel))
-
-
-def add_bookmark(panel: GraphPanel) -> None:
-    """Remember the place, by the selected node where there is one."""
-    if panel.document is None:
-        return
-    node, camera = panel.view.node_of(panel.view.selected_box), panel.view.camera
-    name = panel.document.graph.nodes[node].name if node >= 0 else ""
-    place = panel.view.visible()
-    title = name or f"Around {round((place.top + place.bottom) / 2):,}"
-    document = panel.document
-
-    def go() -> None:
-        if panel.document is not document:
-            return
-        if node >= 0:
-            panel.select_node(node)
-        else:
-            panel.view.set_camera(camera)
-
-    action = panel.toolbar.bookmarks.menu().addAction(title, go)
-    panel.destroyed.connect(action.deleteLater)
+    shortcut.activated.connect(lambda: panel.inquiry.add_bookmark())
 
 
 def open_menu(panel: GraphPanel, box: int, where: QPoint) -> None:
@@ -134,7 +110,8 @@ def _export(panel: GraphPanel, name: str, kind: str) -> None:
             panel.failed.emit(f"{Path(path).name} could not be written: {error}")
 
 
-def _open_overlay(panel: GraphPanel) -> None:
+def open_overlay(panel: GraphPanel) -> None:
+    """Ask for a file of numbers per node and colour the boxes by them."""
     path, _ = QFileDialog.getOpenFileName(panel, "Numbers per node", "", "Numbers (*.csv *.json)")
     if path and panel.document is not None:
         try:

@@ -96,6 +96,13 @@ class Opening(GraphStage):
             lambda: Document.of(model), lambda made: self._show_prepared(made, layout), self._fail
         )
 
+    def reload(self, graph: Path) -> None:
+        """Show what a graph of the same structure says, such as other shapes, in the same place."""
+        is_flat = self.has_picture and not self.collapsed
+        if not is_flat:
+            self.collapsed = frozenset()
+        self._load_document(graph, self.view.layout_shown if is_flat else None)
+
     def show_message(self, title: str, sentence: str) -> None:
         """Show a sentence in place of a graph."""
         self._forget()

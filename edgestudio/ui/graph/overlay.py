@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +103,44 @@ def read_overlay(path: Path, graph: Graph) -> Overlay:
             hint="The names must be those that the layer table shows.",
         )
     return Overlay(path.stem, "", values)
+
+
+def by_name(graph: Graph, title: str, unit: str, numbers: Mapping[str, float]) -> Overlay:
+    """An overlay from numbers by the names of nodes, or of what they write, as runtimes call fused operators.
+
+    Raises InputError when no name is one of this graph.
+    """
+    numbers = {_plain_name(name): value for name, value in numbers.items()}
+    values = np.full(len(graph.nodes), math.nan)
+    for index, node in enumerate(graph.nodes):
+        written = (graph.tensors[t].name for t in node.outputs if t >= 0)
+        found = [numbers[name] for name in dict.fromkeys((node.name, *written)) if name and name in numbers]
+        if found:
+            values[index] = sum(found)
+    if not np.isfinite(values).any():
+        raise InputError(
+            f"None of the {len(numbers)} measured operators is a node of this graph.",
+            hint="The runtime has rewritten the graph; the numbers are in the job's result.",
+        )
+    return Overlay(title, unit, values, is_log=False)
+
+
+def _plain_name(name: str) -> str:
+    """The name without what ONNX Runtime adds when it fuses operators or changes their layout."""
+    return name.removeprefix("fused ").removesuffix("_nchwc").removesuffix("_quant")
+
+
+def weight_sparsity(graph: Graph, tensors: Iterable[Mapping[str, Any]]) -> Overlay:
+    """The share of zeros among each node's weights, from the statistics of all weights; in percent."""
+    known = {str(row["name"]): (int(row["zeros"]), int(row["count"])) for row in tensors}
+    values = np.full(len(graph.nodes), math.nan)
+    for index, node in enumerate(graph.nodes):
+        names = (graph.tensors[t].name for t in node.inputs if t >= 0 and graph.tensors[t].kind == "constant")
+        found = [known[name] for name in names if name in known]
+        total = sum(count for _, count in found)
+        if total:
+            values[index] = 100.0 * sum(zeros for zeros, _ in found) / total
+    return Overlay("Weight sparsity", "%", values)
 
 
 def _csv_pairs(text: str) -> list[tuple[str, float]]:

@@ -14,6 +14,7 @@ from edgestudio.ui.dragging import dragged_files
 from edgestudio.ui.graph import collapse, menu
 from edgestudio.ui.graph.background import Background
 from edgestudio.ui.graph.document import Document
+from edgestudio.ui.graph.inquiry import Inquiry
 from edgestudio.ui.graph.opening import Opening, prepared
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.toolbar import EVERYTHING
@@ -35,6 +36,7 @@ class GraphPanel(Opening):
         self._overlay: Overlay | None = None
         self._extra: list[Overlay] = []
         self._arranging = Background(self)
+        self.inquiry = Inquiry(self)
         self.clear()
         self._connect()
         menu.attach(self)
@@ -48,6 +50,10 @@ class GraphPanel(Opening):
         if is_shown:
             self.show_overlay(overlay)
 
+    def open_overlay(self) -> None:
+        """Ask for a file of numbers per node."""
+        menu.open_overlay(self)
+
     def overlays(self) -> list[Overlay]:
         """The overlays on offer: the model's own, then those that were added."""
         return [*(self.document.overlays if self.document else []), *self._extra]
@@ -56,7 +62,7 @@ class GraphPanel(Opening):
         """Colour the boxes by an overlay; None returns to the operators' colours."""
         self._overlay = overlay
         at = self.overlays().index(overlay) + 1 if overlay in self.overlays() else 0
-        self.toolbar.overlays.setCurrentIndex(at)
+        self.toolbar.show_overlay(at - 1)
         self.table.layer_model.show_overlay(overlay if at > 3 or overlay in self._extra else None)
         if overlay is None or self.document is None:
             self.view.show_overlay(None)
@@ -188,10 +194,10 @@ class GraphPanel(Opening):
     def _forget(self) -> None:
         super()._forget()
         self._arranging.forget()
+        self.inquiry.begin()
         self.matches = []
         self._overlay, self._extra = None, []
         self.toolbar.search.field.clear()
-        self.properties.show_nothing()
         self.banner.say("")
         self.legend.show_overlay(None)
 
@@ -213,6 +219,11 @@ class GraphPanel(Opening):
             sentence = f"It holds {len(model.weights):,} weights and no graph, so there is nothing to draw."
             self.show_message("Weights only", sentence)
         self._describe(self.view.selected_box)
+        self.inquiry.ready()
+        if self._overlay is not None:
+            titles = [each.title for each in self.overlays()]
+            again = self._overlay.title
+            self.show_overlay(self.overlays()[titles.index(again)] if again in titles else None)
         self.document_shown.emit()
 
     def _show_graph(self, index: int) -> None:
@@ -269,6 +280,8 @@ class GraphPanel(Opening):
 
     def _tell_trace(self) -> None:
         trace = self.view.trace
+        if self.inquiry.is_asking:
+            return
         if trace is None:
             self.banner.say("")
         elif trace.any():

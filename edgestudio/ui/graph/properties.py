@@ -1,44 +1,101 @@
-"""Everything about the selected box, to read and to copy: attributes, tensors, quantisation per channel, cost."""
+"""Everything about the selected box, to read and to copy: attributes, tensors, quantisation, weights, a note."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from PySide6.QtCore import QUrl, Signal
-from PySide6.QtWidgets import QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer, QUrl, Signal
+from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
 
-from edgestudio.model.boxes import shape_text
 from edgestudio.model.families import family_of
-from edgestudio.model.graph import Graph, Model, Quantization, Tensor
+from edgestudio.model.graph import Graph, Model
 from edgestudio.model.query import parameters
-from edgestudio.ui import theme, wording
+from edgestudio.ui import theme
+from edgestudio.ui.graph.tensor_text import Pictures, rows, tensor_text, value_text
+from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.text import label
 
-_CHANNELS_SHOWN = 64
-_LIST_SHOWN = 32
+_NOTE_PX = 66
+_NOTE_RESTS_MS = 500
+
+
+class _Page(QTextBrowser):
+    """A text with pictures that are drawn here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures = Pictures()
+
+    def loadResource(self, kind: int, name: QUrl | str) -> Any:
+        """A picture of the text."""
+        picture = self.pictures.drawn(name.toString() if isinstance(name, QUrl) else name)
+        return super().loadResource(kind, name) if picture is None else picture
 
 
 class PropertiesPanel(QWidget):
-    """Describes a node, a model's input or output, or a group; links lead to producers and consumers."""
+    """Describes a node, a model's input or output, or a group; links lead to producers and consumers.
+
+    `statistics_wanted` carries the names of the weights to look into, `note_changed` a node's name and its note.
+    """
 
     node_chosen = Signal(int)
+    statistics_wanted = Signal(list)
+    statistics_unwanted = Signal()
+    note_changed = Signal(str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("graph-properties")
-        self._page = QTextBrowser()
+        self._page = _Page()
         self._page.setObjectName("graph-properties-text")
         self._page.setAccessibleName("Properties")
         self._page.setProperty("kind", "plain")
         self._page.setOpenLinks(False)
         self._page.document().setDocumentMargin(12)
         self._page.anchorClicked.connect(self._follow)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._page)
+        self.weights_button = Button("Weight statistics", "graph-weights", run=self._want)
+        self._cancel = Button("Cancel", "graph-weights-cancel", run=self._unwant)
+        self._state = label("", "muted", wraps=True, name="graph-weights-state")
+        self.note = QPlainTextEdit()
+        self.note.setObjectName("graph-note")
+        self.note.setAccessibleName("Note about this node")
+        self.note.setPlaceholderText("A note about this node, kept beside the model")
+        self.note.setTabChangesFocus(True)
+        self.note.setFixedHeight(_NOTE_PX)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_NOTE_RESTS_MS)
+        self._rest.timeout.connect(self.keep_note)
+        self.note.textChanged.connect(self._rest.start)
+        self._arrange()
+        self._statistics: dict[str, Mapping[str, Any]] = {}
+        self._shown: tuple[Model, Graph, int] | None = None
+        self._notes: dict[str, str] = {}
+        self._noted = ""
+        self.can_ask = False
         self._body = ""
         self.show_nothing()
         theme.changed.connect(self._write)
+
+    def _arrange(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._page, 1)
+        self._foot = QWidget()
+        foot = QVBoxLayout(self._foot)
+        foot.setContentsMargins(12, 8, 12, 12)
+        foot.setSpacing(8)
+        row = QHBoxLayout()
+        row.addWidget(self.weights_button)
+        row.addWidget(self._cancel)
+        row.addWidget(self._state, 1)
+        foot.addLayout(row)
+        foot.addWidget(self.note)
+        column.addWidget(self._foot)
+        self._cancel.hide()
 
     def text(self) -> str:
         """What is shown, as plain text."""
@@ -46,10 +103,50 @@ class PropertiesPanel(QWidget):
 
     def show_nothing(self) -> None:
         """Say what to do."""
+        self._leave()
         self._show("<p class=muted>Select a box in the graph or a row of the table to see what it does.</p>")
 
     def show_node(self, model: Model, graph: Graph, index: int) -> None:
         """Describe a node of `graph`."""
+        self._leave()
+        self._shown = (model, graph, index)
+        self._describe(model, graph, index)
+        self._offer()
+
+    def know_statistics(self, found: Iterable[Mapping[str, Any]]) -> None:
+        """Take in what a worker found of weights, and show it where it belongs."""
+        self._statistics.update({str(row["name"]): row for row in found})
+        self.say("")
+        if self._shown is not None:
+            self._describe(*self._shown)
+            self._offer()
+
+    def say(self, sentence: str, *, is_waiting: bool = False) -> None:
+        """Say what becomes of the statistics that were asked for."""
+        self._state.setText(sentence)
+        self._cancel.setVisible(is_waiting)
+        self.weights_button.setEnabled(not is_waiting)
+
+    def forget(self) -> None:
+        """Another model: nothing is known of its weights."""
+        self._statistics, self._notes = {}, {}
+        self.say("")
+        self.show_nothing()
+
+    def know_notes(self, notes: Mapping[str, str]) -> None:
+        """The notes by the names of nodes."""
+        self._notes = dict(notes)
+        self._show_note()
+
+    def keep_note(self) -> None:
+        """Announce the note if it was changed."""
+        self._rest.stop()
+        text = self.note.toPlainText().strip()
+        if self._noted and text != self._notes.get(self._noted, ""):
+            self._notes[self._noted] = text
+            self.note_changed.emit(self._noted, text)
+
+    def _describe(self, model: Model, graph: Graph, index: int) -> None:
         node = graph.nodes[index]
         family = family_of(node.op)
         cost: list[tuple[str, str]] = [
@@ -70,34 +167,77 @@ class PropertiesPanel(QWidget):
             cost.append(("Subgraphs", escape(", ".join(name or "unnamed" for name in named))))
         parts = [
             f"<h2>{escape(node.op)}</h2><p class=name>{escape(node.name) or '<i>unnamed</i>'}</p>",
-            _rows(cost),
+            rows(cost),
         ]
-        attributes = [(escape(key), _value(value)) for key, value in sorted(node.attributes.items())]
+        attributes = [(escape(key), value_text(value)) for key, value in sorted(node.attributes.items())]
         if attributes:
-            parts.append("<h3>Attributes</h3>" + _rows(attributes))
-        producers, consumers = graph.producers(), graph.consumers()
+            parts.append("<h3>Attributes</h3>" + rows(attributes))
+        pictures, ends = Pictures(), (graph.producers(), graph.consumers())
         for title, tensors in (("Inputs", node.inputs), ("Outputs", node.outputs)):
-            described = [_tensor(graph, t, producers, consumers, is_input=title == "Inputs") for t in tensors]
+            described = [
+                tensor_text(graph, t, ends, pictures, self._statistics, is_input=title == "Inputs")
+                for t in tensors
+            ]
             if described:
                 parts.append(f"<h3>{title}</h3>" + "".join(described))
-        self._show("".join(parts))
+        self._show("".join(parts), pictures)
 
     def show_tensor(self, graph: Graph, index: int, *, is_input: bool) -> None:
         """Describe an input or output of the whole model."""
         kind = "Model input" if is_input else "Model output"
-        links = _tensor(graph, index, graph.producers(), graph.consumers(), is_input=not is_input)
-        self._show(f"<h2>{kind}</h2>{links}")
+        self._leave()
+        pictures, ends = Pictures(), (graph.producers(), graph.consumers())
+        links = tensor_text(graph, index, ends, pictures, {}, is_input=not is_input)
+        self._show(f"<h2>{kind}</h2>{links}", pictures)
 
     def show_group(self, title: str, size: int, operators: dict[str, int]) -> None:
         """Describe a collapsed group."""
-        rows = [
+        self._leave()
+        table = [
             (escape(op), f"{count:,}") for op, count in sorted(operators.items(), key=lambda item: -item[1])
         ]
         hint = "<p class=muted>Double-click it, or press Enter, to open it.</p>"
-        self._show(f"<h2>{escape(title)}</h2><p class=name>group of {size:,} nodes</p>{hint}{_rows(rows)}")
+        self._show(f"<h2>{escape(title)}</h2><p class=name>group of {size:,} nodes</p>{hint}{rows(table)}")
 
-    def _show(self, body: str) -> None:
-        self._body = body
+    def _leave(self) -> None:
+        self.keep_note()
+        self._shown, self._noted = None, ""
+        self._foot.hide()
+
+    def _offer(self) -> None:
+        """Offer what can be asked about the node."""
+        assert self._shown is not None
+        _, graph, index = self._shown
+        names = self._weight_names()
+        self.weights_button.setVisible(
+            bool(names) and self.can_ask and not set(names) <= self._statistics.keys()
+        )
+        self._noted = graph.nodes[index].name
+        self._show_note()
+        self._foot.setVisible(self.can_ask)
+
+    def _show_note(self) -> None:
+        self.note.blockSignals(True)
+        self.note.setPlainText(self._notes.get(self._noted, ""))
+        self.note.blockSignals(False)
+        self.note.setVisible(bool(self._noted))
+
+    def _weight_names(self) -> list[str]:
+        if self._shown is None:
+            return []
+        _, graph, index = self._shown
+        tensors = (graph.tensors[t] for t in graph.nodes[index].inputs if t >= 0)
+        return [tensor.name for tensor in tensors if tensor.kind == "constant" and tensor.name]
+
+    def _want(self) -> None:
+        self.statistics_wanted.emit(self._weight_names())
+
+    def _unwant(self) -> None:
+        self.say("")
+        self.statistics_unwanted.emit()
+
+    def _show(self, body: str, pictures: Pictures | None = None) -> None:
+        self._body, self._page.pictures = body, pictures or Pictures()
         self._write()
 
     def _write(self) -> None:
@@ -115,76 +255,3 @@ class PropertiesPanel(QWidget):
     def _follow(self, link: QUrl) -> None:
         if link.scheme() == "node":
             self.node_chosen.emit(int(link.path()))
-
-
-def _rows(rows: list[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td class=key>{key}</td><td>{value}</td></tr>" for key, value in rows)
-    return f"<table cellspacing=0>{cells}</table>"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        shown = ", ".join(_plain(v) for v in value[:_LIST_SHOWN])
-        more = f", … ({len(value):,} in all)" if len(value) > _LIST_SHOWN else ""
-        return escape(f"[{shown}{more}]")
-    return escape(_plain(value))
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
-    return str(value)
-
-
-def _tensor(
-    graph: Graph, index: int, producers: dict[int, int], consumers: dict[int, list[int]], *, is_input: bool
-) -> str:
-    """One tensor: name, type and shape, size, who writes or reads it, how it is quantised."""
-    if index < 0:
-        return "<p class=muted>(left out)</p>"
-    tensor = graph.tensors[index]
-    facts = [escape(tensor.dtype or "type unknown"), escape(shape_text(tensor.shape) or "shape unknown")]
-    if tensor.size_bytes is not None:
-        facts.append(wording.size(tensor.size_bytes))
-    if tensor.kind == "constant":
-        facts.append("weight")
-    ends = (
-        [producers[index]]
-        if is_input and index in producers
-        else ([] if is_input else consumers.get(index, []))
-    )
-    links = ", ".join(f"<a href='node:{n}'>{escape(graph.nodes[n].op)}</a>" for n in ends[:_LIST_SHOWN]) + (
-        f" and {len(ends) - _LIST_SHOWN} more" if len(ends) > _LIST_SHOWN else ""
-    )
-    arrow = f"<br>{'from' if is_input else 'to'} {links}" if ends else ""
-    body = f"<p class=tensor>{escape(tensor.name)}<br><span class=key>{' · '.join(facts)}{arrow}</span></p>"
-    return body + _quantization(tensor)
-
-
-def _quantization(tensor: Tensor) -> str:
-    quantization = tensor.quantization
-    if quantization is None or not quantization.scale:
-        return ""
-    channels = len(quantization.scale)
-    if channels == 1:
-        zero = quantization.zero_point[0] if quantization.zero_point else 0
-        return _rows([("Quantised", f"{quantization.scale[0]:.6g} × (q − {zero})")])
-    rows = [
-        (f"{i}", f"{scale:.6g} × (q − {_zero(quantization, i)})")
-        for i, scale in enumerate(quantization.scale)
-    ]
-    more = (
-        f"<p class=muted>and {channels - _CHANNELS_SHOWN} more channels</p>"
-        if channels > _CHANNELS_SHOWN
-        else ""
-    )
-    low, high = min(quantization.scale), max(quantization.scale)
-    head = f"<p class=muted>{channels} channels along axis {quantization.axis}, scales {low:.3g} to {high:.3g}</p>"
-    return head + _rows(rows[:_CHANNELS_SHOWN]) + more
-
-
-def _zero(quantization: Quantization, channel: int) -> int:
-    points = quantization.zero_point
-    return points[channel] if channel < len(points) else (points[0] if points else 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QToolButton, QWidget
 
@@ -12,6 +15,16 @@ from edgestudio.ui.widgets.buttons import IconButton
 from edgestudio.ui.widgets.text import label
 
 EVERYTHING = -1
+_FIXED_ENTRIES = 2
+"""Of the bookmarks' menu: adding one, and a line."""
+_LONGEST_ENTRY = 60
+MEASUREMENTS = (
+    ("latencies", "Measure latency per operator …"),
+    ("sparsity", "Measure weight sparsity …"),
+    ("sensitivity", "Measure quantisation error …"),
+    ("file", "Numbers from a file …"),
+)
+"""What can be asked for beside the overlays that are there."""
 
 
 class GraphToolbar(QWidget):
@@ -19,6 +32,7 @@ class GraphToolbar(QWidget):
 
     level_chosen = Signal(int)
     overlay_chosen = Signal(int)
+    measurement_chosen = Signal(str)
     graph_chosen = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -37,6 +51,10 @@ class GraphToolbar(QWidget):
         self.zoom_out = IconButton("zoom-out", "Zoom out (−)", "graph-zoom-out")
         self.bookmarks = _menu_button("bookmark", "Bookmarks (Ctrl+D adds one)", "graph-bookmarks")
         self.export = _menu_button("export", "Export the graph", "graph-export")
+        self.dimensions = IconButton(
+            "dimensions", "Set open dimensions, such as the batch", "graph-dimensions-button"
+        )
+        self.dimensions.hide()
         self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
         self.side.setCheckable(True)
         self.side.setChecked(True)
@@ -54,13 +72,15 @@ class GraphToolbar(QWidget):
             self.zoom,
             self.zoom_in,
             self.fit,
+            self.dimensions,
             self.bookmarks,
             self.export,
             self.side,
         ):
             row.addWidget(widget)
         self.levels.activated.connect(lambda index: self.level_chosen.emit(index - 1))
-        self.overlays.activated.connect(lambda index: self.overlay_chosen.emit(index - 1))
+        self.overlays.activated.connect(self._choose_overlay)
+        self._overlay_shown = 0
         self.graphs.activated.connect(self.graph_chosen.emit)
 
     def show_graphs(self, names: list[str], current: int) -> None:
@@ -86,16 +106,52 @@ class GraphToolbar(QWidget):
         self.levels.setCurrentIndex(self.levels.count() - 1 if level is None else level + 1)
 
     def show_overlays(self, overlays: list[Overlay]) -> None:
-        """Offer overlays; hidden when there is none."""
+        """Offer overlays, and what can be measured."""
         self.overlays.clear()
         self.overlays.addItem("By operator")
         self.overlays.addItems([f"By {_inside(overlay.title)}" for overlay in overlays])
-        self.overlays.setVisible(bool(overlays))
+        self.overlays.insertSeparator(self.overlays.count())
+        for what, title in MEASUREMENTS:
+            self.overlays.addItem(title, what)
+        self.overlays.view().setMinimumWidth(self.overlays.view().sizeHintForColumn(0) + 24)
+        self.overlays.show()
+
+    def show_overlay(self, index: int) -> None:
+        """Say which overlay is shown; -1 stands for the operators' own colours."""
+        self._overlay_shown = index + 1
+        self.overlays.setCurrentIndex(index + 1)
+
+    def show_bookmarks(self, marks: list[tuple[str, Callable[[], object]]]) -> None:
+        """List bookmarks and notes, each with what leads there."""
+        listed = self.bookmarks.menu()
+        for action in listed.actions()[_FIXED_ENTRIES:]:
+            listed.removeAction(action)
+            action.deleteLater()
+        for title, go in marks:
+            listed.addAction(_short(title), partial(_run, go))
+
+    def _choose_overlay(self, index: int) -> None:
+        what = self.overlays.itemData(index)
+        if what is None:
+            self._overlay_shown = index
+            self.overlay_chosen.emit(index - 1)
+        else:
+            self.overlays.setCurrentIndex(self._overlay_shown)
+            self.measurement_chosen.emit(str(what))
 
     def _hide_item(self, index: int) -> None:
         view = self.levels.view()
         if hasattr(view, "setRowHidden"):
             view.setRowHidden(index, True)
+
+
+def _run(go: Callable[[], object]) -> None:
+    go()
+
+
+def _short(title: str) -> str:
+    line = " ".join(title.split())
+    return line if len(line) <= _LONGEST_ENTRY else line[: _LONGEST_ENTRY - 1] + "…"
 
 
 def _inside(title: str) -> str:

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.graph.panel import GraphPanel
+from edgestudio.ui.graph_requests import GraphServices
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.empty import EmptyState
 
@@ -14,10 +15,12 @@ from edgestudio.ui.widgets.empty import EmptyState
 class GraphPage(QWidget):
     """Built when first looked at."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, services: GraphServices | None = None) -> None:
         super().__init__()
         self._desk = desk
         self.panel = GraphPanel()
+        if services is not None:
+            self.panel.inquiry.connect_to(services)
         self.panel.files_dropped.connect(lambda files: desk.run("model.open", paths=files))
         self._stack = QStackedWidget()
         self._stack.addWidget(
