@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import signal
+import wave
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from edgestudio.agent.supervisor import Supervisor
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.pipeline import Runner, load_pipeline
 from edgestudio.runtime.replay import replay_job
+from edgestudio.wire.capture import Capture
 from edgestudio.wire.errors import EdgeStudioError
 from edgestudio.wire.progress import Silent
 from edgestudio.wire.records import Window
@@ -174,12 +176,66 @@ def test_mqtt_in_and_out(tmp_path: Path) -> None:
         run(tmp_path, scenario)
 
 
-def test_audio_and_tensor_sources_run_on_a_board(tmp_path: Path) -> None:
+def test_windows_of_a_sound_run_on_a_board(tmp_path: Path) -> None:
     async def scenario(board: Supervisor) -> None:
         folder = tmp_path / "r"
         folder.mkdir()
-        session = open_session(releases.MODEL)
-        session.close()
+        with wave.open(str(folder / "yard.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes((np.random.default_rng(1).normal(0, 9000, 6400)).astype("<i2").tobytes())
+        changes = {
+            "source": {"kind": "audio", "path": "yard.wav", "window": 64, "hop": 32, "rate_hz": 50},
+            "preprocess": [{"kind": "audio", "sample_rate_hz": 8000, "samples": 64}],
+        }
+        bay = await pushed(board, folder, changes, files={"sound": folder / "yard.wav"})
+        assert bay.serving is not None
+        assert bay.serving.loaded.is_stream
+        before = bay.serving.ticks
+        board.captures.switch("digits", is_on=True, every=1, confidence_below=None, max_bytes=None)
+        await until(lambda: bay.serving is not None and bay.serving.ticks > before + 10)
+        await until(lambda: counted(board, "captured") >= 2)
+        kept = (await board.captures.view())["captures"][:2]
+        files = []
+        for row in kept:
+            files.append(tmp_path / f"{row['id']}.capture")
+            files[-1].write_bytes(await board.captures.read(row["id"]))
+        assert Capture.from_bytes(files[0].read_bytes()).raw_kind == "sound"
+        paths = [str(file) for file in files]
+        report = replay_job({"captures": paths, "model": str(releases.MODEL)}, tmp_path, Silent())
+        assert report["equal"] is True, report
+
+    run(tmp_path, scenario)
+
+
+def test_frames_of_a_film_run_on_a_board(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+
+    async def scenario(board: Supervisor) -> None:
+        folder = tmp_path / "r"
+        folder.mkdir()
+        writer = cv2.VideoWriter(str(folder / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 32))
+        for item in DIGITS[:8]:
+            frame = cv2.resize(item.astype(np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST)
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+        writer.release()
+        source = {"kind": "camera", "device": "film.avi", "loops": True, "rate_hz": 50}
+        bay = await pushed(board, folder, {"source": source}, files={"film": folder / "film.avi"})
+        assert bay.serving is not None
+        assert bay.serving.loaded.source_problem == ""
+        before = bay.serving.ticks
+        await until(lambda: bay.serving is not None and bay.serving.ticks > before + 20)
+        assert counted(board, "source_failed") == 0
+        assert events(board, "source.failed") == []
+
+    run(tmp_path, scenario)
+
+
+def test_rows_of_tensors_run_on_a_board_to_their_end(tmp_path: Path) -> None:
+    async def scenario(board: Supervisor) -> None:
+        folder = tmp_path / "r"
+        folder.mkdir()
         tensors = folder / "tensors.npz"
         np.savez(tensors, image=DIGITS[:6])
         bay = await pushed(
@@ -317,6 +373,10 @@ def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> No
             answer = await board.infer("digits", {"input": DIGITS[0]})
             assert (answer["served"], answer["remote"]) == ("remote", True)
             assert asked[-1]["inputs"][0]["name"] == "image"
+            assert "remote" in board.reporter._usable()
+            await board.reporter._apply(Change("remote", "normal", 95.0))
+            assert (await board.infer("digits", {"input": DIGITS[0]}))["served"] == "remote"
+            await board.reporter._apply(Change("normal", "remote", 60.0))
             status[0] = 503
             before = len(asked)
             for _ in range(6):

@@ -133,6 +133,8 @@ class Reporter:
             rungs.append("fewer-threads")
         if any(bay.live is not None and bay.live.has_lighter for bay in self._models.bays.values()):
             rungs.append("smaller-model")
+        if any(bay.live is not None and bay.live.may_ask_remote for bay in self._models.bays.values()):
+            rungs.append("remote")
         return rungs
 
     async def _apply(self, change: Change) -> None:
@@ -143,7 +145,8 @@ class Reporter:
         for model, bay in self._models.bays.items():
             bay.rate_factor = 1.0 if change.rung == "normal" else 0.5
             bay.is_halted = change.rung == "paused"
-            bay.prefers_lighter = change.rung in ("smaller-model", "paused")
+            bay.prefers_lighter = change.rung in ("smaller-model", "remote", "paused")
+            bay.prefers_remote = change.rung == "remote"
             threads = self._models.threads if change.rung in ("normal", "fewer-frames") else 1
             await self._reload(model, bay, threads)
 

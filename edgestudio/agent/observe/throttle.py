@@ -1,4 +1,4 @@
-"""What a hot board gives up, step by step, and takes back: fewer frames, fewer threads, a smaller model, all."""
+"""What a hot board gives up, step by step, and takes back: frames, threads, its larger model, its own model, all."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Rung = Literal["normal", "fewer-frames", "fewer-threads", "smaller-model", "paused"]
+Rung = Literal["normal", "fewer-frames", "fewer-threads", "smaller-model", "remote", "paused"]
 
-LADDER: tuple[Rung, ...] = ("normal", "fewer-frames", "fewer-threads", "smaller-model", "paused")
+LADDER: tuple[Rung, ...] = (
+    "normal",
+    "fewer-frames",
+    "fewer-threads",
+    "smaller-model",
+    "remote",
+    "paused",
+)
 HOT_C = 82.0
 COOL_C = 74.0
 BETWEEN_S = 30.0

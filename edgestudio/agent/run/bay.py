@@ -64,6 +64,8 @@ class ModelBay:
         """What the release's pipeline asks of the agent beside inference."""
         self.prefers_lighter = False
         """By heat: the fallback's lighter model answers."""
+        self.prefers_remote = False
+        """By heat: the remote model answers, where its budget and the board's owner allow."""
         self._switching = asyncio.Lock()
         self._keeper = keeper
         self._ready = asyncio.Event()
@@ -189,7 +191,9 @@ class ModelBay:
                     self._failed(job, work, error)
                     continue
             live = None if self.observers else self._live_for(job, seat)  # a trial is about this model alone
-            if live is not None and self.prefers_lighter and live.has_lighter:
+            if live is not None and self.prefers_remote and live.may_ask_remote:
+                self._spawn(self._aside(job, work, seat, waited_ms, live.remotely(work)))
+            elif live is not None and self.prefers_lighter and live.has_lighter:
                 self._spawn(self._aside(job, work, seat, waited_ms, live.lightened(work)))
             elif live is not None and live.is_overloaded(waited_ms):
                 self._spawn(self._aside(job, work, seat, waited_ms, live.instead(work)))

@@ -177,6 +177,24 @@ class LivePipeline:
             return None
         return await self._asked(prepared, at_least=None)
 
+    @property
+    def may_ask_remote(self) -> bool:
+        """Whether the release names a server and the board's owner allows it to be asked."""
+        return self._remote is not None and self._policy.remote.is_allowed
+
+    async def remotely(self, work: Work) -> Answer | None:
+        """The server's answer on a hot board, else the lighter model's; None when there is neither."""
+        if self._remote is None or self._asking >= MAX_ASKING:
+            return await self.lightened(work)
+        self._asking += 1
+        try:
+            answer = await self._ask_remote(self._remote, await self.seat.host.prepare(work))
+        except EdgeStudioError:
+            answer = None
+        finally:
+            self._asking -= 1
+        return answer or await self.lightened(work)
+
     async def _asked(self, prepared: Mapping[str, Any], at_least: float | None) -> Answer | None:
         second = self._document.second_opinion
         if self._asking >= MAX_ASKING:
