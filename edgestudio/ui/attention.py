@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QTimer
 
-from edgestudio.studio.rows import DeploymentRow, JobRow, ModelRow, NoticeRow
+from edgestudio.studio.rows import DeploymentRow, JobRow, ModelRow, NoticeRow, ReportRow
 from edgestudio.ui.desk import Desk
 
 
@@ -40,6 +40,8 @@ class Attention(QObject):
         stores.models.added.connect(self._model)
         stores.deployments.added.connect(self._deployment)
         stores.deployments.changed.connect(self._deployment)
+        stores.reports.added.connect(self._report)
+        stores.reports.changed.connect(self._report)
 
     def _model(self, row: ModelRow) -> None:
         self._desk.selected.select_model(row.sha256)
@@ -54,6 +56,9 @@ class Attention(QObject):
             self._desk.selected.select_boards(row.board)
             # The timeline's last step is seen before the dashboard comes.
             QTimer.singleShot(700, self, lambda: self._turn_to("dashboard"))
+
+    def _report(self, row: ReportRow) -> None:
+        self._turn_to("reports")
 
     def _jobs(self, row: JobRow) -> None:
         self._count("jobs", sum(not job.is_over for job in self._desk.stores.jobs.rows()))

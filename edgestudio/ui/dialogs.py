@@ -72,6 +72,17 @@ class Sheet(QDialog):
         self.buttons.addWidget(button)
 
 
+class MessageDialog(Sheet):
+    """A sentence, and what to do about it."""
+
+    def __init__(self, name: str, title: str, sentence: str, parent: QWidget) -> None:
+        super().__init__(name, title, parent, 420, 180)
+        self.body.addWidget(label(title, "title", wraps=True))
+        self.body.addWidget(label(sentence, "muted", wraps=True))
+        self.body.addStretch(1)
+        self.add_close()
+
+
 class SettingsDialog(Sheet):
     """The form of the settings' own model."""
 

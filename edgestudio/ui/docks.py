@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QTabWidget, QWidget
+
+from edgestudio.ui.widgets.buttons import IconButton
+from edgestudio.ui.widgets.text import label
 
 AREAS = {
     "library": Qt.DockWidgetArea.LeftDockWidgetArea,
@@ -15,6 +18,31 @@ AREAS = {
     "notices": Qt.DockWidgetArea.BottomDockWidgetArea,
 }
 TITLES = {"timeline": "Deployments"}
+
+
+class DockTitle(QWidget):
+    """A dock's name, and buttons big enough to hit that float and close it; dragged like Qt's own."""
+
+    def __init__(self, dock: QDockWidget) -> None:
+        super().__init__(dock)
+        self.setProperty("kind", "dock-title")
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        name = label(dock.windowTitle(), "heading")
+        dock.windowTitleChanged.connect(name.setText)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 4, 4, 2)
+        row.setSpacing(2)
+        row.addWidget(name, 1)
+        title = dock.windowTitle().lower()
+        row.addWidget(
+            IconButton(
+                "float",
+                f"Float the {title}, or put it back",
+                f"{dock.objectName()}-float",
+                lambda: dock.setFloating(not dock.isFloating()),
+            )
+        )
+        row.addWidget(IconButton("close", f"Close the {title}", f"{dock.objectName()}-close", dock.close))
 
 
 class Docks(QObject):
@@ -102,10 +130,13 @@ class Docks(QObject):
         for dock in self._docks.values():
             has_tab = any(not other.isHidden() for other in self._window.tabifiedDockWidgets(dock))
             bare: QWidget | None = dock.titleBarWidget()  # None while it has Qt's own
-            if has_tab and not dock.isFloating() and bare is None:
+            if has_tab and not dock.isFloating() and (bare is None or isinstance(bare, DockTitle)):
                 empty = QWidget()
                 empty.setFixedHeight(0)
                 dock.setTitleBarWidget(empty)
-            elif bare is not None and (not has_tab or dock.isFloating()):
-                dock.setTitleBarWidget(None)  # type: ignore[arg-type]
-                bare.deleteLater()
+                if bare is not None:
+                    bare.deleteLater()
+            elif not isinstance(bare, DockTitle) and (not has_tab or dock.isFloating()):
+                dock.setTitleBarWidget(DockTitle(dock))
+                if bare is not None:
+                    bare.deleteLater()

@@ -21,6 +21,7 @@ from edgestudio.ui.desk import Desk
 from edgestudio.ui.docks import AREAS, Docks
 from edgestudio.ui.late import LatePage, build
 from edgestudio.ui.layouts import Layouts
+from edgestudio.ui.library_questions import LibraryQuestions
 from edgestudio.ui.menus import MenuSet
 from edgestudio.ui.panels.compare import ComparePanel
 from edgestudio.ui.panels.devices import DevicesPanel
@@ -29,6 +30,7 @@ from edgestudio.ui.panels.library import LibraryPanel
 from edgestudio.ui.panels.model_properties import ModelProperties
 from edgestudio.ui.panels.notices import NoticesPanel
 from edgestudio.ui.panels.recipe import RecipePanel
+from edgestudio.ui.panels.reports import ReportsPanel
 from edgestudio.ui.panels.timeline import TimelinePanel
 from edgestudio.ui.panels.welcome import WelcomePanel
 from edgestudio.ui.places import Places
@@ -40,7 +42,7 @@ from edgestudio.ui.widgets.command_palette import CommandPalette
 from edgestudio.ui.widgets.drop_veil import DropVeil
 from edgestudio.ui.window_commands import window_commands
 
-TABS = ("welcome", "graph", "results", "compare", "dashboard")
+TABS = ("welcome", "graph", "results", "compare", "reports", "dashboard")
 
 
 class MainWindow(QMainWindow):
@@ -64,6 +66,7 @@ class MainWindow(QMainWindow):
         for command in window_commands(self.places.show, self.places.view, self._open_recent):
             desk.commands.add(command)
         self._questions = Questions(desk, requests, self)
+        self._library_questions = LibraryQuestions(desk, requests, self)
         desk.after["model.open"] = self._opening
         self._build_centre()
         self._build_docks()
@@ -125,8 +128,11 @@ class MainWindow(QMainWindow):
         self.graph = LatePage("graph-page", self._make_graph)
         self.results = LatePage("results-page", self._make_results)
         self.compare = ComparePanel(desk, requests.diff)
+        self.reports = ReportsPanel(desk)
         self.dashboard = LatePage("dashboard-page", self._make_dashboard)
-        pages: tuple[QWidget, ...] = (self.welcome, self.graph, self.results, self.compare, self.dashboard)
+        pages: tuple[QWidget, ...] = (
+            self.welcome, self.graph, self.results, self.compare, self.reports, self.dashboard,
+        )  # fmt: skip
         for name, page in zip(TABS, pages, strict=True):
             self.tabs.addTab(page, name.capitalize())
         self.setCentralWidget(self.tabs)
@@ -234,6 +240,11 @@ class MainWindow(QMainWindow):
         names = self.layouts.names()
         if names:
             self._ask("Go to a layout", "Layout", names, self.layouts.load)
+        else:
+            dialogs.MessageDialog(
+                "layout-dialog", "No layout is saved yet",
+                "View > Save the layout as … keeps the arrangement of now under a name.", self,
+            ).show()  # fmt: skip
 
     def _ask(self, title: str, prompt: str, choices: list[str], answer: Callable[[str], object]) -> None:
         dialog = QInputDialog(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ class Requests:
     def pair(self, board: str, code: str, done: Done, failed: Failed) -> None:
         """Pair with the code that a board shows; the answer is its row."""
         self._bridge.call(self._studio.boards.pair(board, code), done, self._told(failed))
+
+    def serve(self, work: Callable[[Studio], Coroutine[Any, Any, Any]], done: Done, failed: Failed) -> None:
+        """Start what `work` makes of the services, such as `lambda studio: studio.edits.rename(…)`."""
+        self._bridge.call(work(self._studio), done, self._told(failed))
 
     def set_data(self, model: str, data: Path | None, pipeline: Path | None, failed: Failed) -> None:
         """Say which data and pipeline belong to a model."""

@@ -19,6 +19,7 @@ def window_commands(
     for name, title, shortcut in (
         ("results", "Results", "Ctrl+Shift+R"),
         ("compare", "Compare", "Ctrl+Shift+C"),
+        ("reports", "Reports", ""),
         ("timeline", "Deployments", ""),
         ("properties", "Properties", "Ctrl+Return"),
         ("find", "Find", "Ctrl+F"),

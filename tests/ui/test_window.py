@@ -64,6 +64,7 @@ def test_everything_is_there(app: App) -> None:
         "Graph",
         "Results",
         "Compare",
+        "Reports",
         "Dashboard",
     ]
     assert app.window.findChild(QPushButton, "welcome-sample").isVisible()

@@ -25,8 +25,10 @@ from edgestudio.ui.widgets.buttons import Button, IconButton
 from edgestudio.ui.widgets.empty import EmptyState
 
 MENU = (
-    "optimize.run", "board.push", "", "model.compare", "model.bench", "model.evaluate", "",
-    "model.rename", "model.tag", "model.export", "model.reveal", "model.remove",
+    "optimize.run", "board.push", "", "model.check", "model.diff", "model.bench", "model.evaluate",
+    "optimize.sensitivity", "", "model.edit", "model.rename", "model.set_tags", "model.set_version", "model.note",
+    "model.set_facts", "", "model.open_in_netron", "model.reveal", "model.export", "model.publish", "",
+    "model.remove",
 )  # fmt: skip
 # The narrower the panel, the fewer columns: they go in this order until the name has its room.
 _FIRST_TO_GO = (1, 4, 3)

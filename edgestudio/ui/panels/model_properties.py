@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -16,10 +17,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from edgestudio.studio.model_facts import facts_of
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import theme, wording
 from edgestudio.ui.desk import Desk
-from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.buttons import Button, IconButton
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, label
 
@@ -47,7 +49,8 @@ class ModelProperties(QWidget):
         column.addWidget(self._stack)
         desk.selected.model_changed.connect(self.refresh)
         desk.stores.models.changed.connect(lambda row: self.refresh())
-        desk.stores.models.removed.connect(lambda row: self.refresh())
+        desk.stores.models.removed.connect(self._related)
+        desk.stores.models.added.connect(self._related)
         self.refresh()
 
     def refresh(self) -> None:
@@ -61,6 +64,12 @@ class ModelProperties(QWidget):
             return
         self._scroll.setWidget(self._page(row))
         self._stack.setCurrentIndex(1)
+
+    def _related(self, row: ModelRow) -> None:
+        """A relative came or went: the lineage is another one."""
+        if self._shown is not None and self._shown.sha256 in (row.parent, row.sha256):
+            self._shown = None
+        self.refresh()
 
     def _page(self, row: ModelRow) -> QWidget:
         page = QWidget()
@@ -82,6 +91,7 @@ class ModelProperties(QWidget):
         buttons.addStretch(1)
         column.addLayout(buttons)
         column.addWidget(_form("model-facts", _facts(row)))
+        self._add_words(column, row)
         for title, key in (("Inputs", "inputs"), ("Outputs", "outputs")):
             tensors = row.summary.get(key)
             if isinstance(tensors, Sequence) and tensors:
@@ -91,10 +101,71 @@ class ModelProperties(QWidget):
         if isinstance(operators, Mapping) and operators:
             column.addWidget(label("Operators", "heading"))
             column.addWidget(_form("model-operators", _operators(operators)))
+        self._add_lineage(column, row)
+        if row.steps:
+            column.addWidget(label("Steps", "heading"))
+            column.addWidget(_form("model-steps", [_step(each) for each in row.steps]))
         for text in (*row.warnings, *(row.summary.get("warnings") or ())):
             column.addWidget(_warning(str(text)))
         column.addStretch(1)
         return page
+
+    def _add_words(self, column: QVBoxLayout, row: ModelRow) -> None:
+        """What people said about the model, each line with the command that changes it."""
+        column.addWidget(label("About it", "heading"))
+        card = QFrame()
+        card.setProperty("kind", "card")
+        card.setObjectName("model-words")
+        grid = QGridLayout(card)
+        grid.setContentsMargins(12, 6, 4, 6)
+        grid.setVerticalSpacing(2)
+        grid.setColumnStretch(1, 1)
+        known = facts_of(row)
+        made = [f"{key.replace('_', ' ')} {value}" for key, value in known.items() if isinstance(value, str)]
+        made += [
+            f"{key} {value}"
+            for mapping in known.values()
+            if isinstance(mapping, Mapping)
+            for key, value in mapping.items()
+        ]
+        lines = (
+            ("Version", row.version, "model.set_version", "version"),
+            ("Tags", ", ".join(row.tags), "model.set_tags", "tags"),
+            ("Note", row.note, "model.note", "note"),
+            ("Made", " · ".join(made), "model.set_facts", "made"),
+        )
+        for at, (title, text, command, name) in enumerate(lines):
+            value = label(text or wording.DASH, wraps=True, name=f"model-{name}")
+            value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            edit = IconButton(
+                "edit", f"Change: {title.lower()}", f"model-{name}-edit",
+                partial(self._desk.run, command),
+            )  # fmt: skip
+            grid.addWidget(label(title, "muted"), at, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(value, at, 1)
+            grid.addWidget(edit, at, 2, Qt.AlignmentFlag.AlignTop)
+        column.addWidget(card)
+
+    def _add_lineage(self, column: QVBoxLayout, row: ModelRow) -> None:
+        """Where it comes from and what was made from it; each leads there."""
+        store = self._desk.stores.models
+        above: list[ModelRow] = []
+        parent = store.get(row.parent)
+        while parent is not None and parent not in above:
+            above.append(parent)
+            parent = store.get(parent.parent)
+        below = [each for each in store.rows() if each.parent == row.sha256]
+        if not above and not below:
+            return
+        column.addWidget(label("Lineage", "heading"))
+        for word, rows in (("Made from", above), ("Made into", below)):
+            for each in rows:
+                go = Button(
+                    f"{word} {each.name}", f"lineage-{each.sha256[:12]}", icon="variant", kind="quiet"
+                )
+                go.clicked.connect(lambda _=False, sha=each.sha256: self._desk.selected.select_model(sha))
+                go.setToolTip(each.recipe or each.path)
+                column.addWidget(go, 0, Qt.AlignmentFlag.AlignLeft)
 
     def _parent(self, row: ModelRow) -> str:
         parent = self._desk.stores.models.get(row.parent)
@@ -104,6 +175,11 @@ class ModelProperties(QWidget):
 def _facts(row: ModelRow) -> list[tuple[str, str]]:
     facts = wording.facts({"format": row.format, **row.summary, "size_bytes": row.size_bytes})
     return [*facts, ("SHA-256", f"{row.sha256[:24]}…")]
+
+
+def _step(step: Mapping[str, Any]) -> tuple[str, str]:
+    title = str(step.get("title") or step.get("pass") or "step")
+    return title, f"{wording.size(step.get('size_bytes'))}  {wording.duration(step.get('seconds'))}"
 
 
 def _tensor(tensor: Mapping[str, Any]) -> tuple[str, str]:

@@ -20,8 +20,9 @@ from PySide6.QtWidgets import (
 
 from edgestudio.optimize import catalog
 from edgestudio.optimize.recipe import builtins
-from edgestudio.studio.rows import JobRow, ModelRow
+from edgestudio.studio.rows import JobRow, ModelRow, ReportRow
 from edgestudio.ui.desk import Desk
+from edgestudio.ui.panels.recipe_advice import RecipeAdvice
 from edgestudio.ui.panels.recipe_form import RecipeForm
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.code import CodeBlock
@@ -85,6 +86,8 @@ class RecipePanel(QWidget):
         self._build()
         desk.selected.model_changed.connect(self._follow)
         desk.stores.models.changed.connect(self._model_changed)
+        desk.stores.reports.added.connect(self._examined)
+        desk.stores.reports.changed.connect(self._examined)
         desk.stores.jobs.added.connect(self._job_changed)
         desk.stores.jobs.changed.connect(self._job_changed)
         first = next((at for at, each in enumerate(self._choices) if each["name"] == _FIRST_CHOICE), 0)
@@ -115,6 +118,8 @@ class RecipePanel(QWidget):
         column.addWidget(self.recipes)
         self._description = label("", "muted", wraps=True)
         column.addWidget(self._description)
+        self.advice = RecipeAdvice()
+        column.addWidget(self.advice)
         for made in self._build_fields():
             column.addWidget(made)
         self.form = RecipeForm()
@@ -155,7 +160,25 @@ class RecipePanel(QWidget):
             title.setBuddy(field.line)
             field.changed.connect(self._refresh)
             made += [title, field]
-        return made
+        self.doctor = Button(
+            "Examine the data", "recipe-doctor", icon="doctor", kind="quiet", run=self._examine
+        )  # fmt: skip
+        self.doctor.setToolTip(
+            "Amount, copies, balance of classes, and values against what the model expects"
+        )
+        self.findings = RecipeAdvice()
+        self.findings.setObjectName("recipe-findings")
+        return [*made, self.doctor, self.findings]
+
+    def _examine(self) -> None:
+        row = self._row()
+        data = self._calibration_path() or self.data.path()
+        if row is not None and data is not None:
+            self._desk.run("optimize.doctor", model=row.sha256, data=data, pipeline=self.pipeline.path())
+
+    def _examined(self, report: ReportRow) -> None:
+        if report.kind == "doctor" and report.subject == self._desk.selected.model:
+            self.findings.report(report)
 
     def _build_same(self) -> QWidget:
         same = QTabWidget()
@@ -238,6 +261,7 @@ class RecipePanel(QWidget):
             calibration = calibration or each.calibration_path
             pipeline = pipeline or each.pipeline_path
             each = self._desk.stores.models.get(each.parent)
+        self.findings.clear()
         self.data.set_path(data)
         self.calibration.set_path(calibration)
         self.pipeline.set_path(pipeline)
@@ -254,6 +278,8 @@ class RecipePanel(QWidget):
             widget.setVisible(self.form.needs_data())
         paths = (self.data.path(), self.pipeline.path(), self._calibration_path())
         self.command.set_text(command_line(row, document, *(str(path or "") for path in paths)))
+        self.advice.advise(row, document)
+        self.doctor.setEnabled(row is not None and (paths[0] or paths[2]) is not None)
         self.yaml.set_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=60))
         can_run, reason = self._may_run(row)
         self.run_button.setEnabled(can_run and self._job is None)

@@ -34,11 +34,20 @@ class _DropLine(QLineEdit):
 
 
 class FileField(QWidget):
-    """`path()` is None while empty; a path that does not exist is marked."""
+    """`path()` is None while empty; a path that does not exist is marked, unless it is to be written (`is_new`)."""
 
     changed = Signal()
 
-    def __init__(self, title: str, name: str, placeholder: str, *, takes_folders: bool, pattern: str) -> None:
+    def __init__(
+        self,
+        title: str,
+        name: str,
+        placeholder: str,
+        *,
+        takes_folders: bool,
+        pattern: str,
+        is_new: bool = False,
+    ) -> None:
         super().__init__()
         self.title, self._pattern = title, pattern
         self.line = _DropLine()
@@ -48,7 +57,7 @@ class FileField(QWidget):
         self.line.setClearButtonEnabled(True)
         self.line.textChanged.connect(self._edited)
         self._browse = IconButton("open", f"Choose: {title} …", f"{name}-browse", self._open)
-        self._takes_folders = takes_folders
+        self._takes_folders, self._is_new = takes_folders, is_new
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)
@@ -68,7 +77,7 @@ class FileField(QWidget):
     def is_valid(self) -> bool:
         """False for a path that does not exist."""
         path = self.path()
-        return path is None or path.exists()
+        return path is None or (path.parent if self._is_new else path).exists()
 
     def _edited(self) -> None:
         set_property(self.line, "invalid", "false" if self.is_valid() else "true")
@@ -88,6 +97,9 @@ class FileField(QWidget):
     def _ask(self, *, is_folder: bool) -> None:
         dialog = QFileDialog(self, self.title, str(self.path() or ""), self._pattern)
         dialog.setFileMode(QFileDialog.FileMode.Directory if is_folder else QFileDialog.FileMode.ExistingFile)
+        if self._is_new:
+            dialog.setFileMode(QFileDialog.FileMode.AnyFile)
+            dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.fileSelected.connect(self.set_path)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

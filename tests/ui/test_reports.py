@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QLabel
+
+from edgestudio.studio.bus import RowEvent
+from edgestudio.studio.rows import ReportRow
+from edgestudio.ui.panels.recipe_advice import RecipeAdvice, machine_of
+from edgestudio.ui.panels.reports import ReportsPanel, look
+from tests.ui.parts import SOURCE, Bench, model
+
+_ACROSS = Qt.Orientation.Horizontal
+
+
+def _event(row: ReportRow, action: str = "added") -> RowEvent:
+    return RowEvent("reports", action, row)  # type: ignore[arg-type]
+
+
+COLUMNS = ("op", "count", "status", "reason", "remedy")
+ROWS = (
+    ("Conv", 9, "supported", "", ""),
+    ("LSTM", 1, "unsupported", "There is no kernel for it.", "Unroll it."),
+)
+
+
+def report(target: str = "tflite-micro", verdict: str = "does not run") -> ReportRow:
+    return ReportRow(
+        f"check:{SOURCE}:{target}", "check", f"digits on {target}", SOURCE, verdict, COLUMNS, ROWS,
+        ("Source: a page.",), {"failing": ["/tmp/lstm.onnx"]},
+    )  # fmt: skip
+
+
+def test_a_target_check_is_verdict_and_table(qtbot, bench: Bench) -> None:
+    panel = ReportsPanel(bench.desk)
+    qtbot.addWidget(panel)
+    panel.resize(800, 500)
+    panel.show()
+    assert panel.findChild(object, "reports-check").isVisible()
+    bench.stores.reports.apply(_event(report()))
+    assert panel.findChild(QLabel, "reports-title").text() == "digits on tflite-micro"
+    assert panel.findChild(QLabel, "reports-verdict").text() == "Does not run"
+    assert "/tmp/lstm.onnx" in panel.findChild(QLabel, "reports-notes").text()
+    table = panel.table.model()
+    assert [table.headerData(at, _ACROSS) for at in range(5)] == [
+        "Operator", "Count", "Status", "Reason", "Remedy",
+    ]  # fmt: skip
+    assert [table.index(1, at).data() for at in range(5)] == [str(cell) for cell in ROWS[1]]
+    assert not table.item(1, 2).icon().isNull()
+    bench.stores.reports.apply(_event(report("pi5", "runs")))
+    assert panel.findChild(QLabel, "reports-verdict").text() == "Runs"
+    assert panel.choice.count() == 2
+    bench.stores.reports.apply(_event(report(), "changed"))
+    assert panel.choice.count() == 2
+    assert panel.findChild(QLabel, "reports-title").text() == "digits on tflite-micro"
+    panel.findChild(object, "reports-copy").click()
+    assert "LSTM,1,unsupported" in QGuiApplication.clipboard().text()
+
+
+def test_words_of_status_have_icon_and_role() -> None:
+    assert look("runs")[1] == "good"
+    assert look("runs with limits")[1] == "warning"
+    assert look("does not run")[1] == "bad"
+    assert look("unsupported") == ("error", "bad")
+    assert look("2 warnings") == ("info", "muted")
+
+
+def test_advice_is_said_beforehand(qtbot) -> None:
+    advice = RecipeAdvice()
+    qtbot.addWidget(advice)
+    document = {"steps": [{"pass": "int8-static", "options": {"target": "x86", "activations": "signed"}}]}
+    assert machine_of(document) == "x86_64"
+    advice.advise(model(summary={"operators": {"Conv": 3}, "size_bytes": 900_000}), document)
+    assert advice.sentences() == [
+        "Signed activations are two to five times slower than unsigned ones on x86."
+    ]
+    advice.clear()
+    assert not advice.isVisible()
+    findings = [
+        {"name": "amount", "severity": "info", "text": "300 samples.", "remedy": ""},
+        {"name": "copies", "severity": "warning", "text": "80 are copies.", "remedy": "Remove them."},
+    ]
+    row = ReportRow("d", "doctor", "Data", SOURCE, "1 warnings", (), (), (), {"findings": findings})
+    advice.report(row)
+    assert advice.sentences() == ["80 are copies. Remove them.", "300 samples."]
