@@ -1,0 +1,192 @@
+"""Gestures that a person makes besides the main job, each with what the window must then say.
+
+`python -m tests.journeys.gestures OUTPUT` plays them on $DISPLAY and ends with 0 when all of them hold.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "resources" / "sample" / "digits.onnx"
+_SOURCE_AT = (1490, 20)
+
+
+class Gestures:
+    """Each method is one gesture; it raises when the window answers otherwise."""
+
+    def __init__(self, app: Any, output: Path) -> None:
+        from tests.journeys.hand import Hand
+
+        self.app, self.output = app, output
+        self.hand = Hand()
+        self.failed: list[str] = []
+
+    def play(self) -> None:
+        """All of them, one after the other."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("a file dropped on the window opens", self.file_is_dropped),
+            ("a model dropped on an unpaired board is refused with a sentence", self.drop_is_refused),
+            ("a wrong pairing code is refused in place, and the right one still pairs", self.wrong_code),
+        ]
+        for title, step in steps:
+            try:
+                step()
+            except Exception as problem:
+                self.failed.append(title)
+                traceback.print_exc()
+                print(f"FAILED: {title}: {problem}", flush=True)  # noqa: T201
+                self.hand.photograph(self.output / "failed.png")
+                return
+            print(f"held: {title}", flush=True)  # noqa: T201
+
+    def file_is_dropped(self) -> None:
+        """From another program, over the middle of the window."""
+        from PySide6.QtCore import QPoint
+
+        hand = self.hand
+        hand.wait("the welcome page", lambda: hand.find("welcome-sample").isEnabled(), timeout=60)
+        hand.look(lambda: self.app.window.resize(1460, 960))
+        hand.look(lambda: self.app.window.move(0, 0))
+        command = [sys.executable, "-m", "tests.journeys.drag_source", str(MODEL), *map(str, _SOURCE_AT)]
+        source = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        try:
+            assert source.stdout is not None
+            assert source.stdout.readline().strip() == "ready"
+            time.sleep(0.5)
+            start = QPoint(_SOURCE_AT[0] + 45, _SOURCE_AT[1] + 20)
+            end = hand.look(lambda: hand.middle("centre-tabs"))
+            veil: list[bool] = []
+
+            def over() -> None:
+                veil.append(hand.look(lambda: hand.find("drop-veil").isVisible()))
+                hand.photograph(self.output / "file-over-the-window.png")
+
+            hand.drag(start, end, halfway=over)
+            row = hand.wait("the dropped model", lambda: self._model(), timeout=60)
+        finally:
+            source.terminate()
+            source.wait(10)
+        assert row.name == "digits"
+        assert veil == [True]
+
+    def drop_is_refused(self) -> None:
+        """The card says why while the model is over it, and nothing is installed."""
+        from tests.journeys.hand import row_middle
+
+        hand = self.hand
+        hand.look(lambda: self.app.desk.run("board.add_simulated") and None)
+        board = hand.wait("the board", self._board, timeout=60)
+        card = f"board-card-{board.name}"
+        hand.wait("its card", lambda: hand.find(card, within=self._is_ours))
+        start = hand.wait("the model's row", lambda: row_middle(hand.find("library-tree"), "digits"))
+        end = hand.look(lambda: self._middle(hand.find(card, within=self._is_ours)))
+        hints: list[str] = []
+
+        def over() -> None:
+            hints.append(
+                hand.look(lambda: hand.find(f"board-hint-{board.name}", within=self._is_ours).text())
+            )
+            hand.photograph(self.output / "drop-refused.png")
+
+        hand.drag(start, end, halfway=over)
+        assert hints == ["Pair this board first"], hints
+        time.sleep(0.5)
+        assert hand.look(lambda: len(self.app.stores.deployments)) == 0
+
+    def wrong_code(self) -> None:
+        """The dialog has the keyboard, says what is wrong, stays, and closes by itself when it holds."""
+        hand = self.hand
+        board = hand.wait("the board", self._board)
+        hand.click(f"board-pair-{board.name}", within=self._is_ours)
+        hand.wait("the dialog", lambda: hand.find("pairing-code").hasFocus())
+        hand.type("1-WRONG-WRONG-WRONG")
+        hand.key("Return")
+        said = hand.wait("the refusal", lambda: self._refusal())
+        hand.photograph(self.output / "wrong-code.png")
+        assert said[0].isupper(), said
+        assert "Traceback" not in said
+        assert not hand.look(lambda: self._board().is_paired)
+        code = hand.wait("the code on its screen", self._code)
+        hand.key("ctrl+a")
+        hand.type(code)
+        hand.key("Return")
+        hand.wait("the board to be paired", lambda: self._board().is_paired, timeout=40)
+        hand.wait("the dialog to close by itself", lambda: not self._is_there("pairing-code"))
+
+    def _refusal(self) -> str:
+        """The answer once the code may be tried again."""
+        answer = self.hand.find("pairing-answer")
+        if not self.hand.find("pairing-pair").isEnabled() or answer.property("role") != "bad":
+            return ""
+        return str(answer.text())  # type: ignore[attr-defined]
+
+    def _model(self) -> Any:
+        return next((row for row in self.app.stores.models.rows() if row.graph_path), None)
+
+    def _board(self) -> Any:
+        rows = self.app.stores.boards.rows()
+        return next((row for row in rows if row.is_local and row.is_simulated and row.screen), None)
+
+    def _code(self) -> str:
+        import re
+
+        found = re.findall(r"pairing code: (\S+)", "\n".join(self._board().screen))
+        return found[-1] if found else ""
+
+    def _is_ours(self, widget: Any) -> bool:
+        return getattr(getattr(widget, "row", None), "id", "") == self._board().id
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            return bool(self.hand.find(name).isVisible())
+        except LookupError:
+            return False
+
+    @staticmethod
+    def _middle(widget: Any) -> Any:
+        return widget.mapToGlobal(widget.rect().center())
+
+
+def main() -> int:
+    """Run the application here, with the hand in a thread beside it."""
+    from PySide6.QtCore import QTimer
+
+    from edgestudio.ui import app as application
+
+    output = Path(sys.argv[1])
+    outcome: list[Gestures] = []
+
+    class Watched(application.App):
+        """The application as it is, known to the gestures."""
+
+        def __init__(self, studio: Any) -> None:
+            super().__init__(studio)
+            QTimer.singleShot(0, self._begin_gestures)
+
+        def _begin_gestures(self) -> None:
+            gestures = Gestures(self, output)
+            outcome.append(gestures)
+
+            def play() -> None:
+                try:
+                    gestures.play()
+                finally:
+                    self.bridge.post(self.end)
+
+            threading.Thread(target=play, name="hand", daemon=True).start()
+
+    application.App = Watched  # type: ignore[misc]
+    status = application.run([])
+    return status or (1 if not outcome or outcome[0].failed else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
