@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _pair(options)
         if options.verb == "status":
             return _status(options)
+        if options.verb == "provision":
+            return _provision(options)
         return _run(options)
     except EdgeStudioError as error:
         _refuse(error, as_json=options.json)
@@ -63,9 +65,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="edgestudio agent", description="Run the board's side of EdgeStudio on this computer."
     )
     parser.add_argument(
-        "verb", nargs="?", choices=("run", "pair", "status"), default="run",
-        help="run the agent (the default), show a new pairing code, or say what the running agent does",
+        "verb", nargs="?", choices=("run", "pair", "status", "provision"), default="run",
+        help="run the agent (the default), show a new pairing code, say what the running agent does, "
+        "or take over a provisioning file before the first start",
     )  # fmt: skip
+    parser.add_argument("file", nargs="?", type=Path, help="the studio's file, for `provision`")
+    parser.add_argument(
+        "--reset", action="store_true", help="with `pair`: forget every studio first, such as a lost owner"
+    )
     parser.add_argument("--name", default="", help="what studios call this board (default: the host's name)")
     parser.add_argument(
         "--host", default="", help="address to listen on (default: all; simulated: 127.0.0.1)"
@@ -92,10 +99,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pair(options: argparse.Namespace) -> int:
-    answer = ask_agent(_data_dir(options), {"do": "pair"})
-    _say(
-        answer, f"pairing code: {answer['code']} (expires in {answer['expires_in_s'] / 60:.0f} min)", options
-    )
+    answer = ask_agent(_data_dir(options), {"do": "reset" if options.reset else "pair"})
+    text = f"pairing code: {answer['code']} (expires in {answer['expires_in_s'] / 60:.0f} min)"
+    if options.reset:
+        text = f"forgotten studios: {', '.join(answer['forgotten']) or 'none'}\n{text}"
+    _say(answer, text, options)
+    return 0
+
+
+def _provision(options: argparse.Namespace) -> int:
+    from edgestudio.agent.trust.provision import place
+
+    if options.file is None:
+        raise UsageError("Say which file.", hint="edgestudio agent provision FILE")
+    os.umask(0o077)
+    with _alone(folder := _data_dir(options)):
+        fingerprint = place(options.file, folder)
+    _say({"fingerprint": fingerprint}, "The board is paired from its next start on.", options)
     return 0
 
 
@@ -165,11 +185,19 @@ def _commands(supervisor: Supervisor, server: Any) -> Mapping[str, Any]:
         task.add_done_callback(tasks.discard)
         return {"code": opened.code, "role": opened.role, "expires_in_s": opened.expires_in_s}
 
+    def reset(request: Mapping[str, Any]) -> dict[str, Any]:
+        # Whoever can open the control socket holds the board: that is all that a lost owner leaves to ask.
+        forgotten = [peer.name for peer in supervisor.peers.all()]
+        supervisor.peers.clear()
+        said = f"All studios were forgotten at the board itself ({len(forgotten)})."
+        supervisor.emit_event("peer.reset", text=said, level="warning", studios=forgotten)
+        return {**pair(request), "forgotten": forgotten}
+
     def status(_: Mapping[str, Any]) -> dict[str, Any]:
         body = {**supervisor.hello(), **supervisor.state(), "port": server.port, "pid": os.getpid()}
         return {**body, "peers": len(supervisor.peers), "uptime_s": supervisor.info()["uptime_s"]}
 
-    return {"pair": pair, "status": status}
+    return {"pair": pair, "reset": reset, "status": status}
 
 
 # ---------------------------------------------------------------------- arguments

@@ -42,12 +42,15 @@ VERBS: dict[str, Verb] = {
     ),
     "history": Verb("edgestudio.cli.history", "what a board reported before, as CSV where asked"),
     "invite": Verb("edgestudio.cli.invite", "open a board for another studio"),
+    "provision": Verb("edgestudio.cli.provision", "pair a board without a screen, by a file made here"),
     "keys": Verb("edgestudio.cli.keys", "replace the signing keys, write and read their recovery kit"),
     "doctor": Verb("edgestudio.cli.doctor", "check this installation and network"),
 }
 
 # Run by another door (edgestudio.agent.main), listed with the others.
-OTHER_VERBS = {"agent": "run the board's side here; `agent pair`, `agent status`"}
+OTHER_VERBS = {
+    "agent": "run the board's side here; `agent pair [--reset]`, `agent status`, `agent provision FILE`"
+}
 
 
 def is_for_cli(arguments: Sequence[str]) -> bool:

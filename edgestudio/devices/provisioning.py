@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 import time
 from pathlib import Path
 
@@ -47,3 +49,34 @@ def provision_board(
         role="owner",
         paired_at=time.time(),
     )
+
+
+def provision_file(
+    file: Path,
+    identity: Identity,
+    studio_name: str,
+    publisher: Publisher,
+    *,
+    board_name: str,
+    host: str,
+    port: int = api.DEFAULT_PORT,
+) -> KnownBoard:
+    """Write everything that `provision_board` puts into a folder into one `file`, for the agent's installer.
+
+    `edgestudio-agent provision FILE` on the board takes it over. The file holds the board's key: carry it like one and
+    remove it afterwards. Raises InputError when the file is there already.
+    """
+    if file.exists():
+        raise InputError(f"{file} is there already.", hint="Name another file.", code="file-exists")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        board = provision_board(
+            folder, identity, studio_name, publisher, board_name=board_name, host=host, port=port
+        )
+        document = json.loads((folder / "provision.json").read_bytes())
+        document["identity"] = {
+            "certificate": (folder / "identity" / "cert.pem").read_text("ascii"),
+            "key": (folder / "identity" / "key.pem").read_text("ascii"),
+        }
+        write_private(file, canonical_json(document))
+    return board

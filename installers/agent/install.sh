@@ -2,6 +2,7 @@
 # Puts the agent on this board, upgrades it, or removes it. Run as root on the board:
 #   sh install.sh                      from the wheel beside this script, dependencies from the package index
 #   sh install.sh --wheels DIR         without network: everything from a folder of wheels
+#   sh install.sh --provision FILE     the board starts paired: FILE comes from `edgestudio provision` on the desk
 #   sh install.sh --remove [--purge]   stops and removes it; --purge forgets identity, pairings and models too
 set -eu
 
@@ -16,12 +17,18 @@ fail() { printf '%s\n' "error: $1" "       $2" >&2; exit 2; }
 wheels=""
 action=install
 purge=no
+provision=""
 while [ $# -gt 0 ]; do
     case "$1" in
         --wheels) [ $# -ge 2 ] || fail "--wheels needs a folder." "For example: --wheels ./wheels"; wheels=$2; shift ;;
+        --provision)
+            [ $# -ge 2 ] && [ -f "$2" ] || fail "--provision needs a file." "Make one on the desk: edgestudio provision FILE"
+            provision=$2
+            shift
+            ;;
         --remove) action=remove ;;
         --purge) purge=yes ;;
-        *) fail "unknown option $1." "Known: --wheels DIR, --remove, --purge" ;;
+        *) fail "unknown option $1." "Known: --wheels DIR, --provision FILE, --remove, --purge" ;;
     esac
     shift
 done
@@ -77,6 +84,14 @@ cat >/usr/bin/edgestudio-agent <<LAUNCHER
 exec $PREFIX/bin/python -m edgestudio.agent.main "\$@"
 LAUNCHER
 chmod 0755 /usr/bin/edgestudio-agent
+if [ -n "$provision" ]; then
+    # As the agent's own user, through a copy that only it can read.
+    install -m 0600 -o edgestudio -g edgestudio "$provision" "$STATE/provision.in"
+    taken=0
+    runuser -u edgestudio -- /usr/bin/edgestudio-agent provision "$STATE/provision.in" --data "$STATE" || taken=$?
+    rm -f "$STATE/provision.in"
+    [ "$taken" = 0 ] || fail "the provisioning file was not taken." "The agent is installed; see the reason above."
+fi
 if has_systemd; then
     install -m 0644 "$here/edgestudio-agent.service" "$UNIT"
     systemctl daemon-reload

@@ -6,9 +6,11 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
+from edgestudio.agent.store.fsops import DiskOps, write_atomically
 from edgestudio.agent.trust.peers import Peer, PeerStore
 from edgestudio.wire.errors import EdgeStudioError, TrustError
-from edgestudio.wire.fields import Fields, parse_json
+from edgestudio.wire.fields import Fields, canonical_json, parse_json
+from edgestudio.wire.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -36,23 +38,69 @@ def provision(folder: Path, peers: PeerStore, roots: Roots) -> list[Peer]:
         log.warning("%s is ignored: this board is paired already", path)
         return []
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise TrustError("it is too big")
-        entries = Fields(parse_json(path.read_bytes(), where=path.name), path.name).items("peers", limit=16)
-        given = [
-            (Peer.from_dict(e), Fields(e, "peer").text("root", limit=600_000, default="")) for e in entries
-        ]
-        if given and not any(peer.role == "owner" for peer, _ in given):
-            raise TrustError("it names no owner")
+        given = _peers(_read(path))
         for peer, root in given:
             if root:
                 roots.provision(root.encode(), peer.fingerprint)
     except (OSError, EdgeStudioError) as e:
-        raise TrustError(
-            f"The file {path} cannot be used: {e}.",
-            hint="Make it again with the studio, or remove it to pair by code.",
-            code="bad-provision",
-        ) from e
+        raise _unusable(path, e) from e
     added = [peers.add(peer.name, peer.role, peer.certificate_pem) for peer, _ in given]
     path.unlink(missing_ok=True)  # it must not bring back a studio that is unpaired later
     return added
+
+
+def place(file: Path, folder: Path) -> str:
+    """Put a studio's provisioning file where the next start of the agent takes it over; returns the fingerprint.
+
+    The file is `provision.json` with the board's own `identity` {"key", "certificate"} beside the peers. Only a board
+    that is neither paired nor has another identity takes it. Raises TrustError `bad-provision` or `already-paired`.
+    """
+    if len(PeerStore(folder / "peers.json")):
+        raise TrustError(
+            "This board is paired already.",
+            hint="`agent pair --reset` on the board makes it forget everyone.",
+            code="already-paired",
+        )
+    identity = folder / "identity"
+    try:
+        document = _read(file)
+        _peers(document)
+        given = Fields(document.mapping("identity"), "identity")
+        pair = {name: given.text(name, limit=8192) for name in ("certificate", "key")}
+        fresh = identity.with_name("identity.part")
+        fresh.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(DiskOps(), fresh / "cert.pem", pair["certificate"].encode())
+        write_atomically(DiskOps(), fresh / "key.pem", pair["key"].encode())
+        # Checked before it takes the place of the identity that an unpaired board has made for itself.
+        fingerprint = Identity.load_or_create(fresh, "").fingerprint
+        peers = {"v": 1, "peers": document.items("peers", limit=16)}
+        write_atomically(DiskOps(), folder / PROVISION_FILE, canonical_json(peers))
+        identity.mkdir(mode=0o700, exist_ok=True)
+        for name in ("key.pem", "cert.pem"):
+            (fresh / name).replace(identity / name)
+        fresh.rmdir()
+    except (OSError, EdgeStudioError) as e:
+        raise _unusable(file, e) from e
+    return fingerprint
+
+
+def _read(path: Path) -> Fields:
+    if path.stat().st_size > MAX_BYTES:
+        raise TrustError("it is too big")
+    return Fields(parse_json(path.read_bytes(), where=path.name), path.name)
+
+
+def _peers(document: Fields) -> list[tuple[Peer, str]]:
+    entries = document.items("peers", limit=16)
+    given = [(Peer.from_dict(e), Fields(e, "peer").text("root", limit=600_000, default="")) for e in entries]
+    if given and not any(peer.role == "owner" for peer, _ in given):
+        raise TrustError("it names no owner")
+    return given
+
+
+def _unusable(path: Path, reason: Exception) -> TrustError:
+    return TrustError(
+        f"The file {path} cannot be used: {reason}.",
+        hint="Make it again with the studio, or remove it to pair by code.",
+        code="bad-provision",
+    )
