@@ -23,6 +23,10 @@ from edgestudio.wire.errors import DeviceError, EdgeStudioError
 from edgestudio.wire.identity import short_id
 
 log = logging.getLogger(__name__)
+# The HTTP library logs a trace for every nonsense that a stranger sends: the log would be his to fill. What goes
+# wrong in the agent itself is logged by `problems.bug`.
+_strangers_log = logging.getLogger("edgestudio.agent.net.http")
+_strangers_log.setLevel(logging.CRITICAL)
 
 KEEPALIVE_S = 15.0
 SHUTDOWN_S = 3.0
@@ -100,6 +104,7 @@ class AgentServer:
         return web.AppRunner(
             application,
             access_log=None,
+            logger=_strangers_log,
             handle_signals=False,
             keepalive_timeout=KEEPALIVE_S,
             shutdown_timeout=SHUTDOWN_S,
