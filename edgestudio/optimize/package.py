@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgestudio.optimize.companions import carry
 from edgestudio.optimize.datasets import DataSamples, pipeline_for
 from edgestudio.optimize.evaluate import Evaluation, evaluate
 from edgestudio.optimize.trial import Trial, opened
@@ -38,7 +39,8 @@ SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite"}
 def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
     """Worker's entry point: `{path, pipeline?, golden_data?, name, version}` to `files {role: path}` and facts.
 
-    Roles: model and pipeline always, golden where the model runs; baseline and samples when there is data.
+    Roles: model and pipeline always, golden where the model runs; baseline and samples when there is data;
+    `weights-N` for files that the model keeps its weights in.
     Everything is computed from this very file with its real runtime. Raises ModelError, RecipeError, RefusedError.
     """
     path = Path(params["path"])
@@ -59,10 +61,9 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
         progress.phase("write the files", 0.9)
         files = write_companions(trial, evaluation, out_dir)
         files.update(lighter_files(trial.pipeline, given.parent if given else None, out_dir))
-    model = out_dir / f"model{SUFFIXES.get(model_format, path.suffix)}"
-    shutil.copyfile(path, model)
+    files |= carry(path, model_format, out_dir / f"model{SUFFIXES.get(model_format, path.suffix)}")
     return {
-        "files": {"model": str(model), **{role: str(file) for role, file in files.items()}},
+        "files": {role: str(file) for role, file in files.items()},
         "name": str(params.get("name") or path.stem),
         "version": str(params.get("version") or ""),
         "format": model_format,
