@@ -306,7 +306,7 @@ def test_fallbacks_answer_while_the_model_is_dead(tmp_path: Path) -> None:
         assert (rescued["degraded"], rescued["served"]) == (True, "file:lighter.onnx")
         assert rescued["label"] == good["label"]
         await until(lambda: sum(window.fallbacks for window in windows(board)) >= 1)
-        assert counted(board, "fallback_model") >= 1
+        await until(lambda: counted(board, "fallback_model") >= 1)
         await until(lambda: bay.serving is not None and bay.serving.host.is_alive)
         assert "degraded" not in await board.infer("digits", {"input": DIGITS[0]})
         # A hot board serves the lighter one by itself.
@@ -354,7 +354,8 @@ def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> No
 
     async def scenario(board: Supervisor) -> None:
         async with web_server({"/v2/models/big/infer": model_server(session, asked, status)}) as url:
-            await pushed(board, tmp_path / "big", {}, name="big")
+            back = {"is_on": True, "confidence_below": 1.0, "model": "digits"}  # would ask for ever
+            await pushed(board, tmp_path / "big", {"second_opinion": back}, name="big")
             remote = {"url": url, "model": "big", "failures_to_open": 2, "retry_after_s": 60}
             second = {"is_on": True, "confidence_below": 1.0, "model": "big"}
             bay = await pushed(board, tmp_path / "one", {"second_opinion": second})
@@ -362,6 +363,7 @@ def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> No
             await until(lambda: bay.live is not None and bay.live.wants_raw)
             answer = await board.infer("digits", {"input": DIGITS[0]})
             assert answer["served"] == "model:big"
+            await until(lambda: counted(board, "second_asked") >= 1)
             assert answer["version"] == "1.0.0"
             assert "feeds" not in answer
             second = {"is_on": True, "confidence_below": 1.0, "remote": remote}
@@ -385,7 +387,7 @@ def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> No
                 assert answer["label"] is not None
             assert len(asked) - before <= 2
             await until(lambda: counted(board, "remote_used") >= 1 and counted(board, "degraded") >= 6)
-            assert counted(board, "remote_failed") >= 2
+            await until(lambda: counted(board, "remote_failed") >= 2)
 
     run(tmp_path, scenario, "remote: {is_allowed: true, hosts: [127.0.0.1]}\n")
     session.close()

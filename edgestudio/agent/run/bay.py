@@ -166,7 +166,7 @@ class ModelBay:
         """Who answers; waits for a host that is being restarted, unless there is a fallback or nobody asked."""
         if self.serving is not None and self.serving.host.is_alive:
             return self.serving
-        if self.live is not None and self.live.has_fallback:
+        if self.live is not None and self.live.has_fallback and not job.work.is_passed_on:
             work = job.work if job.work.kind != "tick" else Work("sample")
             self._spawn(self._rescue(job, work, no_model(self.model)))
             return None
@@ -248,7 +248,7 @@ class ModelBay:
     def _live_for(self, job: Job, seat: Seat) -> LivePipeline | None:
         """Who acts on this answer and asks others about it: nobody for inputs that only rehearse."""
         is_rehearsal = job.work.kind == "tick" and not seat.offers_items
-        return None if is_rehearsal else self.live
+        return None if is_rehearsal or job.work.is_passed_on else self.live
 
     def _settle(self, job: Job, answer: dict[str, Any], live: LivePipeline | None) -> None:
         """The final answer: act on it, and hand it to whoever waits."""
@@ -300,7 +300,7 @@ class ModelBay:
                 self.window.timeouts += 1
             for observer in self.observers:
                 observer.observe_error()
-            if self.live is not None and self.live.has_fallback:
+            if self.live is not None and self.live.has_fallback and not work.is_passed_on:
                 self._spawn(self._rescue(job, work, error))
                 return
         if job.answer is not None and not job.answer.done():

@@ -285,7 +285,7 @@ class LivePipeline:
             neighbour = self._around.neighbour(step.model or "")
             if neighbour is None or neighbour is self._me or work.kind == "sample":
                 return None  # another model's samples are not this one's
-            answer = await neighbour.ask_work(work, deadline_s=LOCAL_S)
+            answer = await neighbour.ask_work(work.passed_on(), deadline_s=LOCAL_S)
             return {**answer, "served": f"model:{step.model}"}
         except EdgeStudioError:
             return None

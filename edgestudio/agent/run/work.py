@@ -24,6 +24,15 @@ class Work:
     meta: Mapping[str, Any] = field(default_factory=dict)
     index: int = 0
 
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether another model of the board asks: it is answered plainly, or two could ask each other for ever."""
+        return bool(self.meta.get("is_passed_on"))
+
+    def passed_on(self) -> Work:
+        """The same work on behalf of another model."""
+        return Work(self.kind, self.arrays, {**self.meta, "is_passed_on": True}, self.index)
+
     def request(self) -> dict[str, Any]:
         """As it goes into a frame."""
         return {"kind": self.kind, "meta": dict(self.meta), "index": self.index}
@@ -33,6 +42,6 @@ def work_of(prepared: Mapping[str, Any]) -> Work:
     """What another model is asked when this one's `prepared` item (`raw`, `raw_kind`, `feeds`) is passed on."""
     kind = prepared.get("raw_kind", "")
     if not kind:
-        return Work("feeds", prepared.get("feeds") or {})
+        return Work("feeds", prepared.get("feeds") or {}).passed_on()
     meta = {"is_mapping": kind == "mapping", "rate_hz": prepared.get("rate_hz") if kind == "sound" else None}
-    return Work("item", prepared["raw"], meta)
+    return Work("item", prepared["raw"], meta).passed_on()
