@@ -267,7 +267,11 @@ class Demonstration:
 
     def _model_row(self, name: str, *, with_summary: bool = False) -> Any:
         for row in self.app.stores.models.rows():
-            if row.parent is None and name in row.name.lower() and (row.graph_path or not with_summary):
+            if (
+                row.parent is None
+                and name in row.name.lower()
+                and ("macs" in row.summary or not with_summary)
+            ):
                 return row
         return None
 
