@@ -59,8 +59,9 @@ class Sheet(QDialog):
         self.buttons.setContentsMargins(16, 10, 16, 10)
         self.buttons.setSpacing(8)
         self.buttons.addStretch(1)
+        self.setProperty("kind", "sheet")
         column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
+        column.setContentsMargins(1, 1, 1, 1)  # the edge, where no window manager draws one
         column.setSpacing(0)
         column.addWidget(scroll, 1)
         column.addWidget(foot)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QScrollArea,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -121,18 +122,12 @@ class ModelProperties(QWidget):
         grid.setVerticalSpacing(2)
         grid.setColumnStretch(1, 1)
         known = facts_of(row)
-        made = [f"{key.replace('_', ' ')} {value}" for key, value in known.items() if isinstance(value, str)]
-        made += [
-            f"{key} {value}"
-            for mapping in known.values()
-            if isinstance(mapping, Mapping)
-            for key, value in mapping.items()
-        ]
+        made = [f"{key.replace('_', ' ')}: {_short(text)}" for key, text in _leaves(known)]
         lines = (
             ("Version", row.version, "model.set_version", "version"),
             ("Tags", ", ".join(row.tags), "model.set_tags", "tags"),
             ("Note", row.note, "model.note", "note"),
-            ("Made", " · ".join(made), "model.set_facts", "made"),
+            ("Made", "\n".join(made), "model.set_facts", "made"),
         )
         for at, (title, text, command, name) in enumerate(lines):
             value = label(text or wording.DASH, wraps=True, name=f"model-{name}")
@@ -165,7 +160,8 @@ class ModelProperties(QWidget):
                 )
                 go.clicked.connect(lambda _=False, sha=each.sha256: self._desk.selected.select_model(sha))
                 go.setToolTip(each.recipe or each.path)
-                column.addWidget(go, 0, Qt.AlignmentFlag.AlignLeft)
+                go.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+                column.addWidget(go)
 
     def _parent(self, row: ModelRow) -> str:
         parent = self._desk.stores.models.get(row.parent)
@@ -175,6 +171,18 @@ class ModelProperties(QWidget):
 def _facts(row: ModelRow) -> list[tuple[str, str]]:
     facts = wording.facts({"format": row.format, **row.summary, "size_bytes": row.size_bytes})
     return [*facts, ("SHA-256", f"{row.sha256[:24]}…")]
+
+
+def _leaves(facts: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from value.items()
+        elif value:
+            yield key, value
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class PairingDialog(QDialog):
             self._follow(row)
 
     def _build(self) -> None:
-        column = QVBoxLayout(self)
+        column = self._frame()
         column.setContentsMargins(24, 20, 24, 20)
         column.setSpacing(8)
         self._title = label("", "title")
@@ -84,6 +84,9 @@ class PairingDialog(QDialog):
         column.addLayout(answer)
         self._say("info", "muted", "The code works once and for a few minutes.")
         column.addStretch(1)
+        self._build_buttons(column)
+
+    def _build_buttons(self, column: QVBoxLayout) -> None:
         buttons = QHBoxLayout()
         buttons.setSpacing(8)
         buttons.addStretch(1)
@@ -95,6 +98,16 @@ class PairingDialog(QDialog):
         buttons.addWidget(self.cancel_button)
         buttons.addWidget(self.pair_button)
         column.addLayout(buttons)
+
+    def _frame(self) -> QVBoxLayout:
+        self.setProperty("kind", "sheet")
+        edge = QVBoxLayout(self)
+        edge.setContentsMargins(1, 1, 1, 1)  # seen where no window manager draws one
+        page = QWidget()
+        page.setProperty("kind", "page")
+        page.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
+        edge.addWidget(page)
+        return QVBoxLayout(page)
 
     def _follow(self, row: BoardRow) -> None:
         if row.id != self._board:

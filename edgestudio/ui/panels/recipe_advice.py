@@ -15,7 +15,12 @@ from edgestudio.ui.widgets.text import IconLabel, label
 
 # What the recipes' option `target` means as a type of processor; anything else is this computer's own.
 _ARM, _X86 = "aarch64", "x86_64"
-_SEVERITIES = {"warning": ("warning", "warning"), "error": ("error", "bad"), "info": ("info", "muted")}
+_SEVERITIES = {
+    "ok": ("success", "good"),
+    "warning": ("warning", "warning"),
+    "error": ("error", "bad"),
+    "info": ("info", "muted"),
+}
 
 
 def machine_of(document: Mapping[str, Any]) -> str:
@@ -54,7 +59,7 @@ class RecipeAdvice(QWidget):
         """Say what the calibration doctor found, its warnings first."""
         findings = row.result.get("findings") or ()
         lines = []
-        for finding in sorted(findings, key=lambda each: each.get("severity") == "info"):
+        for finding in sorted(findings, key=lambda each: each.get("severity") in ("ok", "info")):
             icon, role = _SEVERITIES.get(str(finding.get("severity")), ("info", "muted"))
             lines.append((icon, role, f"{finding.get('text', '')} {finding.get('remedy') or ''}".strip()))
         self._show(lines or [("success", "good", f"The data is {row.verdict}.")])

@@ -27,7 +27,8 @@ from edgestudio.ui.widgets.code import copy_to_clipboard
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.text import IconLabel, label, set_role
 
-KINDS = {"check": "Target check", "diff": "Differences", "doctor": "Data", "sensitivity": "Sensitivity"}
+# What stands before a title that does not say its kind.
+KINDS = {"check": "Target check: ", "diff": "Differences: "}
 TITLES = {
     "op": "Operator", "count": "Count", "status": "Status", "reason": "Reason", "remedy": "Remedy", "change": "Change",
     "name": "Name", "severity": "Weight", "text": "What was found", "node": "Layer", "operator": "Operator",
@@ -161,7 +162,7 @@ class ReportsPanel(QWidget):
         at = self.choice.findData(row.id)
         if at >= 0:
             self.choice.removeItem(at)
-        self.choice.insertItem(0, f"{KINDS[row.kind]}: {row.title}", row.id)
+        self.choice.insertItem(0, f"{KINDS.get(row.kind, '')}{row.title}", row.id)
         self.choice.setCurrentIndex(0)
         self.show_report(row)
 

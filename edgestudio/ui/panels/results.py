@@ -191,7 +191,10 @@ class ChangeCard(QFrame):
             grid.addWidget(figure, 1, side)
             if spread:
                 grid.addWidget(
-                    label(spread.replace("  ", "\n"), "caption"), 2, side, Qt.AlignmentFlag.AlignTop
+                    label(spread.replace("  ", "\n"), "caption", wraps=True),
+                    2,
+                    side,
+                    Qt.AlignmentFlag.AlignTop,
                 )
             grid.setColumnStretch(side, 1)
         column.addLayout(grid)
