@@ -21,7 +21,7 @@ from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.jobs import JobService
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.paths import Paths
-from edgestudio.studio.preflight import examine, refuse, sentence
+from edgestudio.studio.preflight import examine, operators, refuse, sentence, targets_for
 from edgestudio.studio.releases import Package, ReleaseMaker
 from edgestudio.studio.rows import ActiveModel, DeploymentRow, ModelRow
 from edgestudio.studio.telemetry import TelemetryService
@@ -47,6 +47,7 @@ class _Push:
     package: Package | None = None
     release: Release | None = None
     floor: int = 0
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class DeployService:
@@ -207,9 +208,23 @@ class DeployService:
         self._step(row.id, "preflight", "asking the board")
         info, state = await session.info(), await session.state()
         findings = examine(push.model, info, state)
+        findings.append(operators(await self._checked(push, targets_for(push.model, info))))
         self._step(row.id, "preflight", sentence(findings))
         refuse(findings, session.board.name)
         push.floor = max(push.floor, _floor(state, push.slot))
+
+    async def _checked(self, push: _Push, runtimes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The target check's answer for each runtime, asked once for all boards; without those nobody knows."""
+        async with push.lock:
+            for name in runtimes:
+                if name not in push.checks:
+                    try:
+                        push.checks[name] = await self._models.check(Path(push.model.path), name)
+                    except EdgeStudioError as error:
+                        if error.code == "cancelled":
+                            raise
+                        _log.info("no operator check for %s: %s", name, error.message)
+        return {name: push.checks[name] for name in runtimes if name in push.checks}
 
     async def _release(self, push: _Push, row: DeploymentRow) -> Release:
         async with push.lock:

@@ -16,6 +16,8 @@ _DISK_FACTOR = 1.1
 # A runtime's own memory beside weights and activations.
 _RUNTIME_BYTES = 64 << 20
 _HOT_C = 85.0
+# Where the target check has another word for a runtime.
+_TARGETS = {"onnx": "onnxruntime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,39 @@ def sentence(findings: Iterable[Finding]) -> str:
     """All findings in one line for the timeline."""
     mark = {True: "✓", False: "✗", None: "?"}
     return ", ".join(f"{finding.name} {mark[finding.ok]}" for finding in findings)
+
+
+def targets_for(model: ModelRow, info: Mapping[str, Any]) -> list[str]:
+    """What the target check calls the board's own runtimes that open this model's format."""
+    wanted = runtimes_for(model.format)
+    if model.format == "tensorrt":  # an engine was built for its board; what it holds is not told
+        return []
+    return [_TARGETS.get(name, name) for name in _names(info.get("runtimes")) if name in wanted]
+
+
+def operators(checks: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """Whether one of the runtimes has every operator, from the target check's answer for each of them."""
+    if not checks:
+        return Finding("operators", ok=None, detail="nothing is known about its runtimes")
+    runs = [name for name, check in checks.items() if check.get("verdict") in ("runs", "runs with limits")]
+    if runs:
+        return Finding("operators", ok=True, detail=f"{runs[0]} has all of them")
+    if any(check.get("verdict") == "unknown" for check in checks.values()):
+        return Finding("operators", ok=None, detail="some are not known to run there")
+    return Finding("operators", ok=False, detail="; ".join(_lacking(*each) for each in checks.items()))
+
+
+def _lacking(name: str, check: Mapping[str, Any]) -> str:
+    """What a runtime lacks, with the first remedy."""
+    bad = [row for row in check.get("operators") or () if row.get("status") == "unsupported"]
+    remedy = next((str(row["remedy"]) for row in bad if row.get("remedy")), "")
+    if bad:
+        listed = ", ".join(str(row.get("op")) for row in bad[:5])
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        return f"{name} there has no {listed}{more}{f' ({remedy})' if remedy else ''}".rstrip(".")
+    bad = [row for row in check.get("findings") or () if row.get("status") == "unsupported"]
+    reason = str(bad[0].get("reason")) if bad else "it does not run there"
+    return f"{name}: {reason}".rstrip(".")
 
 
 def runtimes_for(model_format: str) -> tuple[str, ...]:
