@@ -12,7 +12,16 @@ from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.macs import OPAQUE, Call, Shape, count
 from edgestudio.model.memory import peak
 
-_CONTROL_ONE_OF = {"If", "IF", "cond", "StatelessIf"}
+_CONTROL_ONE_OF = {
+    "If",
+    "IF",
+    "cond",
+    "StatelessIf",
+    "Case",
+    "StatelessCase",
+    "prim::If",
+    "higher_order.cond",
+}
 _BIAS_OPS = {"QLinearConv", "QGemm", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _PACKED_WEIGHTS = {"MatMulNBits", "MatMulBnb4"}
 # Where shape inference gives up, these still write as many bytes as they read.
@@ -20,6 +29,7 @@ _KEEP_SIZE = {
     "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Relu", "Sigmoid", "Softmax", "Clip", "Tanh",
     "LeakyRelu", "Exp", "Sqrt", "Neg", "Dropout", "BatchNormalization",
 }  # fmt: skip
+_READS_WEIGHTS = {"Constant", "ReadVariableOp", "VarHandleOp", "VariableV2"}
 _ADD_SIZES = {"Concat", "CONCATENATION", "concat"}
 _SMALL_TYPES = {name for name, bits in BITS.items() if bits <= 8 and name != "bool"}
 
@@ -173,7 +183,7 @@ def _sizes(graph: Graph, shapes: list[Shape]) -> list[int | None]:
         for tensor in node.outputs:
             if tensor < 0:
                 continue
-            if node.op == "Constant" or _makes_weights(graph, node):
+            if node.op in _READS_WEIGHTS or node.op.startswith("constexpr_") or _makes_weights(graph, node):
                 sizes[tensor] = 0
             elif sizes[tensor] is None and node.op in _KEEP_SIZE and node.inputs and node.inputs[0] >= 0:
                 sizes[tensor] = sizes[node.inputs[0]]
@@ -234,6 +244,7 @@ def _graph_parameters(graph: Graph) -> list[tuple[str, int, int]]:
                 packed[node.inputs[1]] = rows * columns
                 skipped.update(node.inputs[2:4])
     constants = {index for index, tensor in enumerate(graph.tensors) if tensor.kind == "constant"}
+    _compressed(graph, constants, packed, skipped)
     found = []
     for index in sorted((constants | set(made)) - skipped - {-1}):
         tensor = graph.tensors[index]
@@ -241,6 +252,20 @@ def _graph_parameters(graph: Graph) -> list[tuple[str, int, int]]:
         if number and tensor.shape and _is_learned(tensor, is_bias=index in biases):
             found.append((tensor.dtype, number, tensor.size_bytes or 0))
     return found
+
+
+def _compressed(graph: Graph, constants: set[int], packed: dict[int, int], skipped: set[int]) -> None:
+    """Core ML's compressed weights: count as many as they unpack to, and their scales and tables not at all."""
+    stages = [node for node in graph.nodes if node.op.startswith("constexpr_")]
+    inner = {tensor for node in stages for tensor in node.inputs}
+    for node in stages:
+        parts = [tensor for tensor in node.inputs if tensor in constants]
+        largest = max(parts, key=lambda tensor: elements(graph.tensors[tensor].shape) or 0, default=-1)
+        number = elements(graph.tensors[node.outputs[0]].shape) if node.outputs else None
+        is_last = number is not None and node.outputs[0] not in inner
+        skipped.update(part for part in parts if part != largest or not is_last)
+        if is_last and largest >= 0:
+            packed[largest] = number or 0
 
 
 def _is_learned(tensor: Tensor, *, is_bias: bool) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 from edgestudio.model.dtypes import size_bytes
 from edgestudio.model.graph import Dimension, Graph, Node, Quantization, Tensor, TensorKind
 
+_BACK_EDGES = {"NextIteration", "RefNextIteration"}
+"""What TensorFlow 1 hands back to the start of a loop is read a round later: it does not order the nodes."""
 MAX_DEPTH = 32
 """How deep subgraphs and types may be nested; honest files stay in single digits."""
 
@@ -97,6 +99,8 @@ class GraphBuilder:
     def _sorted(self) -> list[Node]:
         writer: dict[int, int] = {}
         for index, node in enumerate(self.nodes):
+            if node.op in _BACK_EDGES:
+                continue
             for tensor in node.outputs:
                 if tensor >= 0 and writer.setdefault(tensor, index) != index:
                     self.warnings.append(f"tensor {self.names[tensor]} is written by more than one node")

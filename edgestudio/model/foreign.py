@@ -57,7 +57,10 @@ def name_foreign(data: bytes) -> tuple[str, str] | None:
     for offset, magic, what, hint in _MAGIC:
         if data[offset : offset + len(magic)] == magic:
             return what, hint
-    if text.startswith((b"<?xml", b"<")) and b"<net" not in data[:4096]:
+    # A binary message may begin with a line feed and "<" or "{" too: they are its tag and a length.
+    if any(byte < 9 or 13 < byte < 32 for byte in data[:256]):
+        return None
+    if text.startswith(b"<") and b"<net" not in data[:4096]:
         return "an XML document that holds no OpenVINO network", "Choose the model file."
     if text.startswith(b"{"):
         return (

@@ -73,6 +73,11 @@ def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) ->
         from edgestudio.model.formats import tflite
 
         return analyse(settled(model, dimensions), tflite.read(found, is_bound=True), dimensions)
+    if found.format in ("graphdef", "savedmodel"):
+        from edgestudio.model.formats import tensorflow_shapes
+
+        bound = tensorflow_shapes.infer_shapes(model, dimensions)
+        return analyse(bound if dimensions else model, bound, dimensions)
     if found.format != "onnx" or not model.main.nodes:
         with uncollected():
             return analyse(settled(model, dimensions), None, dimensions)

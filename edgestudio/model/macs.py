@@ -88,6 +88,41 @@ def _recurrent(first: int, last: int) -> Rule:
     return rule
 
 
+def _lstm_program(call: Call) -> int:
+    """As `_recurrent`; the matrices come first, behind the biases are the states, which can be matrices too."""
+    shapes = list(call.ins[1:])
+    end = next((at for at, shape in enumerate(shapes) if shape is None or len(shape) < 2), len(shapes))
+    return _recurrent(1, 1 + end)(call)
+
+
+def _torch_recurrent(call: Call) -> int:
+    """As `_recurrent`: of what the call is given only the weights are matrices, states have three dimensions."""
+    matrices = [shape for shape in call.ins[1:] if shape is not None and len(shape) == 2]
+    if not matrices:
+        raise LookupError("weights")
+    return math.prod(call.shape(0)[:-1]) * sum(math.prod(shape) for shape in matrices)
+
+
+def _network_recurrent(call: Call) -> int:
+    """A recurrent layer of a Core ML neural network: sequence and batch come first, then channels and two ones."""
+    matrices = [shape for shape in call.ins[1:] if shape is not None and len(shape) == 2]
+    if not matrices or len(call.shape(0)) < 3:
+        raise LookupError("weights")
+    return math.prod(call.shape(0)[:2]) * sum(math.prod(shape) for shape in matrices)
+
+
+def _keras_attention(call: Call) -> int:
+    """MultiHeadAttention: four projections, the scores, and their product with the values."""
+    query, value = call.shape(0), call.shape(1)
+    heads, depth = int(call.node.attributes["num_heads"]), int(call.node.attributes["key_dim"])
+    out = int(call.node.attributes.get("value_dim") or depth)
+    if len(query) != 3 or len(value) != 3 or call.outs[0] is None:
+        raise LookupError("shapes")
+    batch, steps, width = query
+    projected = steps * width * depth + value[1] * value[2] * (depth + out) + steps * out * call.outs[0][-1]
+    return batch * heads * (projected + steps * value[1] * (depth + out))
+
+
 def _separable(call: Call) -> int:
     depthwise, pointwise = call.shape(1), call.shape(2)
     channels = math.prod(pointwise[:-1])
@@ -158,10 +193,11 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "coreml": {
         "conv": _CONV, "conv_transpose": _transposed(1), "linear": _dense(-1), "matmul": _product(), "einsum": _einsum,
-        "lstm": _recurrent(1, 8), "gru": _recurrent(1, 8), "rnn": _recurrent(1, 8), "convolution": _CONV,
+        "lstm": _lstm_program, "gru": _lstm_program, "rnn": _lstm_program, "convolution": _CONV,
         "deconvolution": _transposed(1), "innerProduct": _dense(-1), "batchedMatmul": _product(),
-        "uniDirectionalLSTM": _recurrent(1, 99), "biDirectionalLSTM": _recurrent(1, 99), "gru_layer": _recurrent(1, 99),
-        "simpleRecurrent": _recurrent(1, 99), "scaled_dot_product_attention": _attention,
+        "uniDirectionalLSTM": _network_recurrent, "biDirectionalLSTM": _network_recurrent,
+        "gru_layer": _network_recurrent, "simpleRecurrent": _network_recurrent,
+        "scaled_dot_product_attention": _attention,
     },
     "keras": {
         "Conv1D": _CONV_LAST, "Conv2D": _CONV_LAST, "Conv3D": _CONV_LAST, "DepthwiseConv1D": _convolution(0, -2),
@@ -170,6 +206,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "Conv3DTranspose": _transposed(0, -1), "Dense": _dense(0), "EinsumDense": _dense(0),
         "LSTM": _recurrent(1, 3), "GRU": _recurrent(1, 3), "SimpleRNN": _recurrent(1, 3),
         "Bidirectional": _recurrent(1, 99),
+        "MultiHeadAttention": _keras_attention, "Attention": _attention, "AdditiveAttention": _attention,
     },
     "tensorflow": {
         "Conv2D": _CONV_LAST, "Conv3D": _CONV_LAST, "_FusedConv2D": _CONV_LAST, "MatMul": _product(),
@@ -187,6 +224,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "convolution": _aten_convolution, "conv_transpose2d": _transposed(1), "conv_transpose1d": _transposed(1),
         "linear": _dense(-1), "mm": _product(), "bmm": _product(), "matmul": _product(), "addmm": _product(1),
         "baddbmm": _product(1), "scaled_dot_product_attention": _attention,
+        **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _torch_recurrent),
     },
 }  # fmt: skip
 _DIALECT = {

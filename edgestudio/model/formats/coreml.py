@@ -98,8 +98,7 @@ class _Reader:
         body = message.message(types[kind])
         description = message.message(2)
         builder = GraphBuilder(kind)
-        inputs = self._features(builder, description, 1, "input")
-        outputs = self._features(builder, description, 10, "output")
+        inputs, outputs = self._described(builder, description)
         if body is None:
             pass
         elif kind in _NETWORKS:
@@ -108,7 +107,7 @@ class _Reader:
                 self._labels(body, number)
         elif kind == "mlProgram":
             reader = coreml_program.ProgramReader(self.found, self.graphs, self.warnings, self.opsets)
-            reader.read(builder, body)
+            reader.read(builder, body, description.text(21) if description is not None else "")
             self.metadata["operations"] = str(reader.operations)
         elif kind in _PIPELINES:
             pipeline = (body.message(1) or body) if kind != "pipeline" else body
@@ -140,6 +139,18 @@ class _Reader:
             ins = [_joined(builder, graph.tensors[tensor]) for tensor in graph.inputs]
             outs = [_joined(builder, graph.tensors[tensor]) for tensor in graph.outputs]
             builder.nodes.append(Node(name, kind, tuple(ins), tuple(outs), {}, "", "", (index,)))
+
+    def _described(self, builder: GraphBuilder, description: Message | None) -> tuple[list[int], list[int]]:
+        """Inputs and outputs; those of the default function where there are several."""
+        functions = list(description.messages(20)) if description is not None else []
+        if description is not None and functions and not description.views(1):
+            default = description.text(21)
+            chosen = next((each for each in functions if each.text(1) == default), functions[0])
+            self.metadata["functions"] = ", ".join(each.text(1) for each in functions[:20])
+            return self._features(builder, chosen, 2, "input"), self._features(builder, chosen, 3, "output")
+        return self._features(builder, description, 1, "input"), self._features(
+            builder, description, 10, "output"
+        )
 
     def _features(
         self, builder: GraphBuilder, description: Message | None, number: int, kind: str

@@ -73,6 +73,9 @@ class _Params:
             elif code == "*m" and inner == ["BorderAmounts.EdgeSizes"]:
                 edges = [(edge.integer(1), edge.integer(2)) for edge in message.messages(number)]
                 attributes[name] = [list(edge) for edge in edges[:_MAX_LIST]]
+            elif code == "*m" and name == "weightParams" and inner and depth < 6:
+                for direction in message.messages(number):
+                    self.read(direction, inner[0], dict(attributes), depth + 1)
             elif code == "*m":
                 attributes[name] = f"{len(message.views(number))} entries"
             else:
@@ -91,7 +94,8 @@ class _Params:
         nested = message.message(number)
         if nested is None:
             return
-        values: dict[str, Any] = {}
+        # Weights inside of a message take their sizes from the layer around it.
+        values: dict[str, Any] = dict(attributes) if name == "weightParams" else {}
         self.read(nested, inner[0] if inner else "", values, depth + 1)
         attributes[name] = values or True
 

@@ -40,9 +40,10 @@ class ProgramReader:
         self.operations = 0
         self._missing: set[str] = set()
 
-    def read(self, builder: GraphBuilder, program: Message) -> None:
-        """Add the main function to `builder`; other functions become graphs of their own."""
-        for position, entry in enumerate(program.messages(2)):
+    def read(self, builder: GraphBuilder, program: Message, default: str = "") -> None:
+        """Add the default function to `builder`, the first where there is none; others become graphs of their own."""
+        functions = sorted(program.messages(2), key=lambda entry: entry.text(1) != default)
+        for position, entry in enumerate(functions):
             function = entry.message(2)
             if function is None:
                 continue
@@ -144,7 +145,11 @@ class ProgramReader:
             bindings = list(argument.messages(1)) if argument is not None else []
             names = [binding.text(1) for binding in bindings if 1 in binding]
             literals = [value for binding in bindings if (value := binding.message(2)) is not None]
-            if literals:
+            if len(literals) == 1 and (literals[0].message(5) is not None or _immediate(literals[0]) is None):
+                first = next(operation.messages(3), None)
+                owner = first.text(1) if first is not None else op
+                slots.append((len(_DATA), key, self._add_value(builder, f"{owner}.{key}", literals[0])))
+            elif literals:
                 attributes[key] = (
                     _immediate(literals[0]) if len(literals) == 1 else [_immediate(v) for v in literals]
                 )

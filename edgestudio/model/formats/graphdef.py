@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgestudio.model.content import opened
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats.tensorflow_graph import NodeDef, TensorFlowGraphs
+from edgestudio.model.formats.tensorflow_shapes import infer_shapes
 from edgestudio.model.graph import Model
 from edgestudio.model.message import Message
 
@@ -19,7 +20,7 @@ def read(found: Recognised) -> Model:
         versions = message.message(4)
         producer = versions.integer(1) if versions is not None else message.integer(3)
         size = len(buffer)
-    return Model(
+    model = Model(
         format="graphdef",
         format_version=f"version {producer}" if producer else None,
         producer="TensorFlow",
@@ -29,3 +30,4 @@ def read(found: Recognised) -> Model:
         metadata={"operations": str(len(nodes))},
         warnings=(*found.warnings, *dict.fromkeys(graphs.warnings)),
     )
+    return infer_shapes(model)

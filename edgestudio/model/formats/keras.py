@@ -95,14 +95,14 @@ def _weights_only(found: Recognised, stored: list[StoredArray], version: str) ->
             *found.warnings,
             "the file holds weights only, no layers: save the whole model to see its graph",
         ),
-        weights=tuple(Tensor(a.path, a.dtype, a.shape, "constant", a.size_bytes) for a in stored),
+        weights=_listed(stored),
     )
 
 
 def _model(
     found: Recognised,
     config: Any,
-    stored: Iterable[StoredArray],
+    stored: list[StoredArray],
     version: str,
     metadata: dict[str, str],
     warnings: list[str],
@@ -113,7 +113,7 @@ def _model(
             hint="Save it again with model.save('name.keras').",
             code="damaged-model",
         )
-    graphs = KerasGraphs(list(stored))
+    graphs = KerasGraphs(stored)
     graphs.read(config)
     return Model(
         format="keras",
@@ -121,10 +121,15 @@ def _model(
         producer=f"Keras {version}".strip() if version else None,
         opsets={},
         graphs=tuple(graphs.graphs),
+        weights=() if graphs.graphs[0].nodes else _listed(stored),
         size_bytes=found.file.stat().st_size,
         metadata={**metadata, "type": str(config["class_name"]), "layers": str(graphs.layer_count)},
         warnings=tuple(dict.fromkeys((*warnings, *graphs.warnings))),
     )
+
+
+def _listed(stored: Iterable[StoredArray]) -> tuple[Tensor, ...]:
+    return tuple(Tensor(a.path, a.dtype, a.shape, "constant", a.size_bytes) for a in stored)
 
 
 def _loss(text: str) -> str:

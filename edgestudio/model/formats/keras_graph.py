@@ -210,6 +210,7 @@ class KerasGraphs:
             self._below(f"{path}/")
             or self._below(f"{path.rpartition('/')[0]}/{name}/")
             or self._below(f"{name}/")
+            or (self._inside(name) if path.count("layers/") > 1 else [])
         )
         found.sort(key=lambda array: _rank(array.path, self._order[array.path]))
         indices = []
@@ -221,6 +222,10 @@ class KerasGraphs:
                 builder.keys[array.path] = index
             indices.append(index)
         return indices
+
+    def _inside(self, name: str) -> list[StoredArray]:
+        """The arrays of a nested model's layer in `.h5` of Keras 3, behind the names of the models around it."""
+        return [array for array in self._stored if f"/{name}/" in array.path]
 
     def _below(self, prefix: str) -> list[StoredArray]:
         """The arrays whose path starts with the prefix, states of random generators left out."""

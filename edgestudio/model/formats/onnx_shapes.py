@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 from edgestudio.model.content import opened
 from edgestudio.model.dtypes import size_bytes
 from edgestudio.model.formats.onnx_skeleton import skeleton
-from edgestudio.model.formats.onnx_values import type_info
+from edgestudio.model.formats.onnx_values import tensor_header, type_info
 from edgestudio.model.graph import Dimension, Model, Tensor
 from edgestudio.model.message import Message
 from edgestudio.runtime.protobuf import WireError, fields
 
-Types = dict[bytes, tuple[str, tuple[Dimension, ...] | None]]
+Types = ChainMap[bytes, tuple[str, tuple[Dimension, ...] | None]]
+"""Types of one graph's values, and behind them those of the graphs around it."""
 
 
 def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None = None) -> Model:
@@ -64,18 +66,17 @@ def _tables(view: memoryview) -> list[Types]:
     """Types by tensor name for each graph, numbered as the reader numbers them."""
     message = Message(view)
     functions = list(message.messages(25))
-    tables: list[Types] = [{} for _ in range(1 + len(functions))]
+    tables: list[Types] = [ChainMap() for _ in range(1 + len(functions))]
     for function in functions:
         for node in function.views(7):
-            _nested(node, tables)
+            _nested(node, tables, ChainMap())
     main = message.views(7)
     if main:
-        tables[0] = _types(main[-1], tables)
+        _add_types(main[-1], tables, tables[0])
     return tables
 
 
-def _types(graph: memoryview, tables: list[Types]) -> Types:
-    types: Types = {}
+def _add_types(graph: memoryview, tables: list[Types], types: Types) -> None:
     for number, _, value in fields(graph):
         if not isinstance(value, memoryview):
             continue
@@ -83,19 +84,20 @@ def _types(graph: memoryview, tables: list[Types]) -> Types:
             info = Message(value)
             for view in info.views(2)[-1:]:
                 types[info.data(1)] = type_info(view)
+        elif number == 5:
+            header = tensor_header(value)
+            types.setdefault(header.name, (header.dtype, header.dims))
         elif number == 1:
-            _nested(value, tables)
-    return types
+            _nested(value, tables, types)
 
 
-def _nested(node: memoryview, tables: list[Types]) -> None:
+def _nested(node: memoryview, tables: list[Types], outer: Types) -> None:
     for number, _, value in fields(node):
         if number == 5 and isinstance(value, memoryview):
             attribute = Message(value)
             for body in attribute.views(6) + attribute.views(11):
-                index = len(tables)
-                tables.append({})
-                tables[index] = _types(body, tables)
+                tables.append(outer.new_child())
+                _add_types(body, tables, tables[-1])
 
 
 def _improved(tensor: Tensor, table: Types, written: set[Dimension], *, keep: bool) -> Tensor:

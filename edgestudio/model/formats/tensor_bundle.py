@@ -19,6 +19,8 @@ _FOOTER_BYTES = 48
 _SNAPPY = 1
 _MAX_BLOCK_BYTES = 64 << 20
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_EVERY = "_all_variables/"
+_AGAIN = ("variables/", "trainable_variables/", "non_trainable_variables/")
 _NOT_WEIGHTS = (
     ".OPTIMIZER_SLOT",
     "save_counter",
@@ -33,13 +35,17 @@ def variables(index: Path) -> list[Tensor]:
     with opened(index) as buffer:
         view = memoryview(buffer)
         try:
-            return [tensor for key, value in _entries(view) if (tensor := _variable(key, value)) is not None]
+            found = [tensor for key, value in _entries(view) if (tensor := _variable(key, value)) is not None]
         except (IndexError, ValueError) as error:
             raise ModelError(
                 f"{index.name} is a checkpoint index that is damaged: {error}.",
                 hint="Copy the whole SavedModel folder again.",
                 code="damaged-model",
             ) from error
+    if any(tensor.name.startswith(_EVERY) for tensor in found):
+        # Keras exports hold every variable a second time, in lists by kind.
+        found = [tensor for tensor in found if not tensor.name.startswith(_AGAIN)]
+    return found
 
 
 def _variable(key: bytes, value: memoryview) -> Tensor | None:

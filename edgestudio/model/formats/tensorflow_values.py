@@ -56,7 +56,7 @@ def tensor_of(message: Message) -> tuple[str, Shape, tuple[Any, ...] | None]:
 
 def _listed(message: Message, dtype: str, count: int) -> tuple[Any, ...] | None:
     """Elements from the typed lists, of which the last stands for all that follow."""
-    values: list[Any] = []
+    values: list[Any]
     if dtype in ("float32", "float64"):
         values = message.reals(5 if dtype == "float32" else 6, double=dtype == "float64")
     elif dtype in ("int32", "int16", "int8", "uint8", "uint16"):
@@ -65,7 +65,11 @@ def _listed(message: Message, dtype: str, count: int) -> tuple[Any, ...] | None:
         values = list(message.integers(10))
     elif dtype == "bool":
         values = [bool(value) for value in message.integers(11)]
-    if not values or len(values) > count:
+    else:
+        return None
+    # Nothing at all stands for zeros.
+    values = values or [False if dtype == "bool" else 0]
+    if len(values) > count:
         return None
     return tuple(values + [values[-1]] * (count - len(values)))
 

@@ -93,7 +93,8 @@ class CodeReader:
             )
             return
         place = _Place(GraphBuilder(module.name.rpartition(".")[2]), "")
-        place.variables["self"] = Module(module, "")
+        names = [argument.arg for argument in forward.args.args[:1]]
+        place.variables.update({name: Module(module, "") for name in names})
         inputs = []
         for argument in forward.args.args[1:]:
             place.variables[argument.arg] = Ref(argument.arg)
@@ -281,8 +282,9 @@ class CodeReader:
         return self._node(place, f"prim::{type(expression).__name__}", parts, {})[0] if parts else None
 
     def _attribute(self, place: _Place, expression: ast.Attribute) -> Any:
-        owner = self._value(place, expression.value)
-        name = expression.attr
+        return self._member(place, self._value(place, expression.value), expression.attr)
+
+    def _member(self, place: _Place, owner: Any, name: str) -> Any:
         if isinstance(owner, Named):
             if owner.path == "CONSTANTS" and name[:1] == "c" and name[1:].isdigit():
                 at = int(name[1:])
@@ -311,6 +313,9 @@ class CodeReader:
                     return self._inline(place, function, [owner, *arguments], keywords, owner.path)
         target = self._value(place, call.func)
         path = target.path if isinstance(target, Named) else ""
+        if path == "getattr" and len(arguments) == 2 and isinstance(arguments[1], str):
+            # Submodules whose names are no identifiers, such as the numbers in a Sequential.
+            return self._member(place, arguments[0], arguments[1])
         if path in _TRANSPARENT and arguments:
             return arguments[-1]
         if path == "uninitialized" or path in _SILENT:
