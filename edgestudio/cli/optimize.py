@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,12 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
         raise UsageError(f"{options.out} is a file.", hint="--out names a folder; it is made when missing.")
     recipe = studio.optimizer.recipe(options.recipe, options.settings)
     source = await studio.models.locate(options.model)
-    row = await studio.optimizer.optimize(source.sha256, recipe, data=options.data, pipeline=options.pipeline)
+    advice = await studio.reports.advise(source.sha256, recipe.as_dict()["steps"], platform.machine())
+    for remark in advice:
+        console.say(f"note: {remark}")
+    row = await studio.optimizer.optimize(
+        source.sha256, recipe, data=options.data, pipeline=options.pipeline, calibration=options.calibration
+    )
     artifact = await studio.models.export(row.sha256, options.out / Path(row.path).name)
     result = {
         "artifact": str(artifact),
@@ -52,6 +58,7 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
         "after": row.after,
         "verdicts": row.verdicts,
         "warnings": list(row.warnings),
+        "advice": advice,
         "pipeline": row.pipeline_path,
     }
     warnings = "".join(f"\nwarning: {warning}" for warning in row.warnings)

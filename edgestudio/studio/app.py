@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from edgestudio.devices.known import KnownBoards
@@ -24,7 +26,7 @@ from edgestudio.studio.project import ProjectService
 from edgestudio.studio.recent import RecentFiles
 from edgestudio.studio.registries import RegistryService
 from edgestudio.studio.reports import ReportService
-from edgestudio.studio.settings import SettingsStore
+from edgestudio.studio.settings import Settings, SettingsStore
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.studio.trust import TrustService
 from edgestudio.studio.viewers import ViewerService
@@ -77,6 +79,7 @@ class Studio:
     async def start(self, *, discover: bool = True) -> None:
         """Publish the library and, unless told otherwise, look for boards."""
         self.jobs.sweep()
+        self.settings.on_change(partial(self._take_over, asyncio.get_running_loop()))
         await self.models.start()
         if discover and self.settings.current.discovery:
             await asyncio.to_thread(self._preload)
@@ -91,6 +94,10 @@ class Studio:
         await self.boards.stop()
         await self.monitor.stop()
         await asyncio.to_thread(self.models.library.drop_aside)
+
+    def _take_over(self, loop: asyncio.AbstractEventLoop, changed: Settings) -> None:
+        with contextlib.suppress(RuntimeError):  # the studio has stopped meanwhile
+            loop.call_soon_threadsafe(self.jobs.allow_heavy, changed.heavy_jobs)
 
     def _preload(self) -> None:
         known = KnownBoards(self.paths.known_boards).all()

@@ -18,6 +18,7 @@ import psutil
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.child import own_command
 from edgestudio.studio.job_kinds import KINDS, JobKind
+from edgestudio.studio.lane import Lane
 from edgestudio.studio.rows import JobRow
 from edgestudio.studio.worker_link import Event, run_in_worker
 from edgestudio.wire.errors import EdgeStudioError, InputError, JobError
@@ -53,7 +54,7 @@ class JobService:
         self._command = list(worker_command or own_command("--worker"))
         self._kinds = kinds
         self._grace_s = grace_s
-        self._lanes = {"heavy": asyncio.Semaphore(heavy_at_once), "light": asyncio.Semaphore(_LIGHT_AT_ONCE)}
+        self._lanes = {"heavy": Lane(heavy_at_once), "light": Lane(_LIGHT_AT_ONCE)}
         self._running: dict[str, _Running] = {}
         self._again: dict[str, Callable[[], Awaitable[Any]]] = {}
 
@@ -109,6 +110,10 @@ class JobService:
             self._running.pop(row.id, None)
         self._end(row.id, "done", fraction=1.0)
         return result
+
+    def allow_heavy(self, at_once: int) -> None:
+        """Change how many heavy jobs may run at once; call it on the loop thread."""
+        self._lanes["heavy"].resize(at_once)
 
     def cancel(self, job_id: str) -> bool:
         """Stop a queued or running job; False when it was over already."""
