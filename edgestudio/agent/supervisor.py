@@ -18,6 +18,7 @@ from edgestudio.agent.install.facts import BoardFacts
 from edgestudio.agent.install.intake import Intake
 from edgestudio.agent.install.ledger import Ledger
 from edgestudio.agent.install.machine import InstallMachine
+from edgestudio.agent.install.quarantine import let_go
 from edgestudio.agent.install.steps import InstallSteps
 from edgestudio.agent.killpoints import reach
 from edgestudio.agent.observe.capture import CaptureRing
@@ -109,6 +110,7 @@ class Supervisor:
         """Recover from whatever happened before, start the active models, the sensors and the telemetry."""
         await asyncio.to_thread(self.store.open)
         self._walls = await walls()
+        await self._believe_signed_time()
         if self.store.verdict in ("previous", "lost"):
             self.emit_event(
                 "store.recovered", text="The state file was damaged; the board recovered.", level="warning",
@@ -200,6 +202,7 @@ class Supervisor:
         self.clock.check_install()
         if release is None:
             release = await asyncio.to_thread(self.trust.resolve, target, self.clock.now(), peer)
+            await self._believe_signed_time()
         row = await self.intake.offer(ReleaseManifest.from_dict(release), target, key, peer)
         return self._view(row)
 
@@ -246,6 +249,13 @@ class Supervisor:
                 f"The board could not go back: {row.reason}", hint="What ran keeps running.", code="rollback"
             )
         return {**self._view(row), "reason": row.reason}
+
+    def let_go(self, model: str, manifest: str, by: str) -> dict[str, Any]:
+        """POST release: a person lets what failed here be tried again; DeviceError `not-quarantined`."""
+        reason = let_go(self.store, model, manifest)
+        text = f"{by} let a release of {model} out of quarantine. It was there because: {reason}"
+        self.emit_event("quarantine.released", text=text, model=model, manifest=manifest, by=by)
+        return {"model": model, "manifest": manifest, "reason": reason}
 
     # ------------------------------------------------------------------ records
 
@@ -356,6 +366,12 @@ class Supervisor:
             await self.machine.revert(model, f"{version} was given up: {reason}", is_forced=True)
         except EdgeStudioError:
             self.models.safe_mode(f"{model} {version}: {reason}, and there is no earlier release")
+
+    async def _believe_signed_time(self) -> None:
+        """It is at least as late as when the newest metadata that is trusted here was signed."""
+        signed = await asyncio.to_thread(self.trust.newest_signed)
+        if signed is not None:
+            self.clock.raise_floor(signed)
 
     def _sensors(self) -> dict[str, Any]:
         return {name: reading.to_record().to_wire() for name, reading in self.reporter.readings.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from edgestudio.agent.install.quarantine import quarantined
 from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.store.board import BoardStore
 from edgestudio.agent.store.state import InstallRow, ModelRow
@@ -52,6 +53,7 @@ def _model(store: BoardStore, models: BoardModels, name: str, row: ModelRow) -> 
         "candidate": _release(store, row.candidate),
         "floor": row.floor,
         "quarantine": dict(row.quarantine),
+        "quarantined": quarantined(store, name),
         "paused": row.paused,
         "serving": seat is not None and seat.host.is_alive,
         "rate_hz": bay.rate_hz if bay else None,

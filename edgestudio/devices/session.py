@@ -134,6 +134,10 @@ class BoardSession:
         path = api.SLOT_ROLLBACK.format(model=model)
         return await self._mapping(self._post(path, {}, timeout_s=2 * INSTALL_TIMEOUT_S))
 
+    async def let_go(self, model: str, manifest: str) -> dict[str, Any]:
+        """Take the release with this manifest digest out of quarantine, so that it may be pushed again."""
+        return await self._mapping(self._post(api.SLOT_RELEASE.format(model=model), {"manifest": manifest}))
+
     # -- running
 
     async def infer(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgestudio.wire import api
 from edgestudio.wire.errors import InputError, InstallError
@@ -131,6 +132,8 @@ class HealthLimits:
     """Largest difference from the golden outputs, as a share of their range."""
     golden_label_agreement: float = 0.9
     """Least share of golden inputs that must keep their label, where outputs are scores."""
+    on_creep: Literal["event", "rollback"] = "event"
+    """What a board does when memory or latency creeps up after the commit: tell, or go back as well."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it travels."""
@@ -149,9 +152,11 @@ class HealthLimits:
         for name, high in _PLAIN_LIMITS.items():
             read[name] = f.number(name, low=0, high=high, default=getattr(default, name))
         read["trial_inferences"] = f.integer("trial_inferences", high=10**7, default=default.trial_inferences)
+        read["on_creep"] = f.text("on_creep", pattern=_ON_CREEP, limit=16, default=default.on_creep)
         return cls(**read)
 
 
+_ON_CREEP = re.compile(r"event|rollback")
 _OPTIONAL_LIMITS = {
     "latency_p95_ms": 1e7,
     "memory_bytes": 2.0**53,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgestudio.agent.install.health import WARM_RUNS, HealthGate, over_budget
 from edgestudio.agent.install.ledger import UnfitError
+from edgestudio.agent.install.room import available_bytes, fits
 from edgestudio.agent.run.host import HostDiedError, ModelFailedError, scan_in_child
 from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.run.seat import Seat
@@ -27,10 +28,19 @@ Temperature = Callable[[], "float | None"]
 class InstallSteps:
     """Implements `install.machine.Steps` with the store, the models and the thermometer of one board."""
 
-    def __init__(self, store: BoardStore, models: BoardModels, temperature: Temperature) -> None:
+    def __init__(
+        self,
+        store: BoardStore,
+        models: BoardModels,
+        temperature: Temperature,
+        available: Callable[[], int] = available_bytes,
+    ) -> None:
         self._store = store
         self._models = models
         self._temperature = temperature
+        self._available = available
+        self._is_making_room = False
+        """What serves was closed, because the candidate does not fit into memory beside it."""
         self._candidate: Seat | None = None
         self._stand_by: Seat | None = None
         """What served before the trial; it stays loaded so that going back takes no time."""
@@ -50,7 +60,8 @@ class InstallSteps:
         await asyncio.to_thread(self._store.build_slot, row.release)
 
     async def dry_run(self, row: InstallRow) -> None:
-        """See `machine.Steps`. What serves goes on serving meanwhile."""
+        """See `machine.Steps`. What serves goes on serving meanwhile, unless memory is too short for both."""
+        await self._make_room(row)
         try:
             seat = await self._models.open(row.model, row.release)
         except (ModelFailedError, HostDiedError, InputError) as error:
@@ -71,7 +82,7 @@ class InstallSteps:
         bay.least_rate_hz = 1.5 * limits.trial_inferences / max(limits.trial_s, 1.0)
         bay.observers.append(gate)
         self._stand_by = bay.serve(seat)
-        self._candidate = None
+        self._candidate, self._is_making_room = None, False
         try:
             await self._watch(seat, gate)
         finally:
@@ -82,7 +93,7 @@ class InstallSteps:
         """See `machine.Steps`."""
         if self._candidate is not None:  # a revert: it was loaded and answered, and serves from here on
             self._stand_by = self._models.bay(row.model).serve(self._candidate)
-            self._candidate = None
+            self._candidate, self._is_making_room = None, False
         await self._close_stand_by()
 
     async def restore(self, row: InstallRow) -> str:
@@ -116,8 +127,45 @@ class InstallSteps:
         seat, self._candidate = self._candidate, None
         if seat is not None:
             await seat.close()
+        await self._wake(row)
 
     # ------------------------------------------------------------------ parts
+
+    async def _make_room(self, row: InstallRow) -> None:
+        """On a board that is short of memory the candidate is tried instead of what serves, not beside it."""
+        bay = self._models.bays.get(row.model)
+        available = self._available()
+        if bay is None or bay.serving is None or fits(self._store.manifest(row.release), available):
+            return
+        self._models.event(
+            "model.making_room",
+            f"{row.model} pauses: {available / 2**20:,.0f} MiB are free, too little to try "
+            f"{row.version or row.release} beside it.",
+            level="warning", model=row.model, available_bytes=available,
+        )  # fmt: skip
+        self._is_making_room = True
+        seat = bay.serve(None)
+        if seat is not None:
+            await seat.close()
+
+    async def _wake(self, row: InstallRow) -> None:
+        """What made room serves again, once it has answered its golden inputs."""
+        if not self._is_making_room:
+            return
+        self._is_making_room = False
+        active = self._store.state.models[row.model].active
+        bay = self._models.bay(row.model)
+        if active is None or bay.serving is not None:
+            return
+        seat = await self._answering(row.model, active, None)
+        if seat is None:
+            self._models.unfit(
+                row.model, active, "it did not answer its golden inputs after it had made room"
+            )
+            return
+        bay.serve(seat)
+        text = f"{row.model} serves again after it had made room."
+        self._models.event("model.resumed", text, model=row.model)
 
     async def _warm_up(self, seat: Seat) -> None:
         if not seat.has_source:

@@ -52,6 +52,7 @@ class BoardRoutes:
             ("GET", api.BLOB, "publisher", self._blob),
             ("PUT", api.BLOB_CHUNK, "publisher", self._chunk),
             ("POST", api.SLOT_ROLLBACK, "publisher", self._rollback),
+            ("POST", api.SLOT_RELEASE, "publisher", self._let_go),
             ("POST", api.SLOT_PAUSE, "operator", self._pause),
             ("POST", api.SLOT_RESUME, "operator", self._resume),
             ("POST", api.INFER, "operator", self._infer),
@@ -131,6 +132,10 @@ class BoardRoutes:
 
     async def _rollback(self, request: web.Request) -> web.Response:
         return web.json_response(await self._supervisor.rollback(_model(request)))
+
+    async def _let_go(self, request: web.Request) -> web.Response:
+        model, digest = _model(request), Fields(await read_json(request), "release").digest("manifest")
+        return web.json_response(self._supervisor.let_go(model, digest, request[PEER].name))
 
     async def _pause(self, request: web.Request) -> web.Response:
         return web.json_response(self._supervisor.pause(_model(request)))

@@ -113,6 +113,8 @@ class Reporter:
             release = seat.manifest.counter
             text = f"{model} is not what it was when it was installed: {why}."
             self._recorder.event("model.creep", text, level="warning", model=model, release=release)
+            if seat.manifest.limits.on_creep == "rollback" and self._models.has_previous(model):
+                self._models.unfit(model, seat.release, why)
 
     def _report_doubts(self) -> None:
         """A sensor that stops being believed is told once, not every second."""

@@ -87,6 +87,11 @@ class BoardModels:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def has_previous(self, model: str) -> bool:
+        """Whether there is an earlier release to go back to."""
+        row = self._store.state.models.get(model)
+        return row is not None and row.previous is not None
+
     def safe_mode(self, reason: str) -> None:
         """Serve nothing from now on, and say so loudly. Stays reachable; a new commit or a resume ends it."""
         self._store.state.safe_mode = reason

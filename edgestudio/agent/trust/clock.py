@@ -31,6 +31,8 @@ class TrustClock:
         self._offset_s = 0.0
         self._ahead_s = 0.0
         self._floor = max(BUILT_UNIX_S, self._read())
+        self._proven = BUILT_UNIX_S
+        self._is_confirmed = False
         self._kept = self._floor
 
     @property
@@ -50,15 +52,22 @@ class TrustClock:
     def raise_floor(self, proven: float) -> None:
         """It is at least `proven` (Unix seconds), when something signed was made; a year ahead is not believed."""
         if proven <= self.now() + _SOON_S:
+            self._proven = max(self._proven, proven)
             self._floor = max(self._floor, proven)
             self.keep()
 
     def offer(self, studio_time: float) -> None:
-        """The paired studio says what time it is: it mends a bad clock, and shows one that is far ahead."""
+        """The paired studio says what time it is: it mends a bad clock, and shows one that is far ahead.
+
+        A floor that rests on this board's own clock alone gives way to it; one that something signed proves does not.
+        """
         wall = self._wall()
+        if self._proven <= studio_time < self._floor:
+            self._floor = studio_time
         if wall < self._floor <= studio_time:
             self._offset_s = studio_time - wall
         self._ahead_s = wall + self._offset_s - studio_time
+        self._is_confirmed = abs(self._ahead_s) <= FAR_AHEAD_S
         self.keep()
 
     def check_install(self) -> None:
@@ -72,9 +81,12 @@ class TrustClock:
 
     def keep(self) -> None:
         """Write the time down now and then, so that after a power cut it is not 1970 again."""
-        if self.quality == "ok" and self._ahead_s <= FAR_AHEAD_S:
-            self._floor = max(self._floor, self._wall() + self._offset_s - _KEEP_EVERY_S)
-        if self._floor - self._kept >= _KEEP_EVERY_S:
+        own = self._wall() + self._offset_s
+        # A year that nobody confirmed would make every release look expired for ever.
+        is_likely = self._is_confirmed or own <= self._floor + _SOON_S
+        if self.quality == "ok" and self._ahead_s <= FAR_AHEAD_S and is_likely:
+            self._floor = max(self._floor, own - _KEEP_EVERY_S)
+        if abs(self._floor - self._kept) >= _KEEP_EVERY_S:
             try:
                 write_atomically(self._ops, self._path, f"{self._floor:.0f}".encode())
             except OSError:

@@ -30,3 +30,6 @@ class ReleaseTrust(Protocol):
 
     def metadata_age_s(self, now: float) -> float | None:
         """Seconds since the newest signed metadata was made, None when there is none."""
+
+    def newest_signed(self) -> float | None:
+        """When the newest trusted metadata was signed (Unix seconds), None when there is none."""

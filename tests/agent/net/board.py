@@ -123,6 +123,9 @@ class PlainSupervisor(Supervisor):
     async def rollback(self, model: str) -> dict[str, Any]:
         raise DeviceError(f"No model {model} runs here.", code="unknown-model")
 
+    def let_go(self, model: str, manifest: str, by: str) -> dict[str, Any]:
+        raise DeviceError(f"No release of {model} is in quarantine.", code="not-quarantined")
+
     def history(self, after: int, limit: int) -> list[dict[str, Any]]:
         return [r for r in self.records if r["seq"] > after][:limit]
 

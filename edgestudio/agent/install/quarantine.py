@@ -1,0 +1,48 @@
+"""Releases that failed here: what they are called, why they are refused, and how a person lets one be tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgestudio.agent.store.board import BoardStore
+from edgestudio.wire.errors import DeviceError
+
+
+def quarantined(store: BoardStore, model: str) -> list[dict[str, Any]]:
+    """What is refused of `model`: {manifest, reason, version, release}; the last two are null once forgotten."""
+    row = store.state.models.get(model)
+    known = {release.manifest: release for release in store.state.releases.values()}
+    found = []
+    for digest, reason in (row.quarantine if row else {}).items():
+        release = known.get(digest)
+        found.append(
+            {
+                "manifest": digest,
+                "reason": reason,
+                "version": release.version if release else None,
+                "release": release.counter if release else None,
+            }
+        )
+    return found
+
+
+def let_go(store: BoardStore, model: str, digest: str) -> str:
+    """Take the manifest `digest` of `model` out of quarantine, durably; returns why it was there.
+
+    It may then be offered again; the counter's floor still holds. Raises DeviceError `not-quarantined`, or what the
+    disk says, and then it stays where it was.
+    """
+    row = store.state.models.get(model)
+    if row is None or digest not in row.quarantine:
+        raise DeviceError(
+            f"No such release of {model} is in quarantine on this board.",
+            hint="The board's state lists what is.",
+            code="not-quarantined",
+        )
+    reason = row.quarantine.pop(digest)
+    try:
+        store.save()
+    except DeviceError:
+        row.quarantine[digest] = reason
+        raise
+    return reason
