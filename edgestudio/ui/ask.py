@@ -45,7 +45,7 @@ class AskDialog(Sheet):
         self, name: str, title: str, parent: QWidget, questions: Sequence[Question], act: Act,
         *, accept: str = "Save", sentence: str = "",
     ) -> None:  # fmt: skip
-        super().__init__(name, title, parent, 460, 190 + 66 * len(questions))
+        super().__init__(name, title, parent, 460, 230 + 72 * len(questions))
         self._act, self._questions = act, tuple(questions)
         self._fields: dict[str, QWidget] = {}
         self._is_open = True

@@ -179,3 +179,20 @@ def test_a_removed_board_leaves_the_selection(panel: DevicesPanel, bench: Bench)
     assert bench.desk.selected.boards == ()
     panel.findChild(QPushButton, "devices-simulated").click()
     assert bench.runs == [("board.add_simulated", {})]
+
+
+def test_own_boards_come_before_those_of_others(panel: DevicesPanel, bench: Bench, qtbot) -> None:
+    bench.put(board("b1", is_paired=False), board("b2", is_paired=False))
+    assert bench.desk.selected.boards == ("b1",)
+    own = board("b3", is_paired=False, is_local=True)
+    bench.put(own)
+    assert bench.desk.selected.boards == ("b3",)
+
+    def order() -> list[str]:
+        return sorted(panel.cards, key=lambda key: (panel.cards[key].y(), panel.cards[key].x()))
+
+    qtbot.waitUntil(lambda: order() == ["b3", "b1", "b2"])
+    bench.put(board("b2"))
+    qtbot.waitUntil(lambda: order() == ["b2", "b3", "b1"])
+    bench.put(board("b4", is_paired=False))
+    assert bench.desk.selected.boards == ("b3",)

@@ -115,7 +115,10 @@ class DevicesPanel(QWidget):
         self.table.put(row)
         card = self.cards.get(row.id)
         if card is not None:
+            is_moved = _is_ours(card.row) != _is_ours(row)
             card.show_row(row)
+            if is_moved:
+                self._order()
             return
         card = BoardCard(row, self._freshness)
         card.chosen.connect(lambda board: self._desk.selected.select_boards(board))
@@ -125,9 +128,16 @@ class DevicesPanel(QWidget):
         card.model_dropped.connect(self._push)
         self.cards[row.id] = card
         self._flow.addWidget(card)
+        self._order()
         self._show_page()
-        if len(self.cards) == 1:
+        chosen = self._desk.stores.boards.get(self._desk.selected.board)
+        if chosen is None or (_is_ours(row) and not _is_ours(chosen)):
             self._desk.selected.select_boards(row.id)
+
+    def _order(self) -> None:
+        """The user's own boards before those that merely happen to be on the network."""
+        ours = [card for card in self.cards.values() if _is_ours(card.row)]
+        self._flow.arrange([*ours, *(card for card in self.cards.values() if card not in ours)])
 
     def _take(self, row: BoardRow) -> None:
         self.table.take(row.id)
@@ -213,3 +223,7 @@ class DevicesPanel(QWidget):
     def _push(self, sha256: str, board: str) -> None:
         self._desk.selected.select_boards(board)
         self._desk.run("board.push", model=sha256, boards=[board])
+
+
+def _is_ours(row: BoardRow) -> bool:
+    return row.is_paired or row.is_local

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QMargins, QRect, QSize, Qt
-from PySide6.QtWidgets import QLayout, QLayoutItem
+from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 
 class _Wrapping(QLayout):
@@ -30,6 +32,14 @@ class _Wrapping(QLayout):
     def takeAt(self, index: int) -> QLayoutItem | None:
         """Take the item at `index` out."""
         return self._items.pop(index) if 0 <= index < len(self._items) else None
+
+    def arrange(self, widgets: Sequence[QWidget]) -> None:
+        """Put the items into the order of their widgets."""
+        places: dict[QWidget | None, int] = {widget: at for at, widget in enumerate(widgets)}
+        wanted = sorted(self._items, key=lambda item: places.get(item.widget(), len(places)))
+        if wanted != self._items:
+            self._items = wanted
+            self.invalidate()
 
     def expandingDirections(self) -> Qt.Orientation:
         """None: it takes what it needs."""
