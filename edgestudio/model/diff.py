@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgestudio.model.graph import Graph, Model, Node, Tensor
+from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.inspection import analysed
 from edgestudio.model.library import content_sha256
 from edgestudio.model.weights import Array, weight_loaders
@@ -39,10 +39,20 @@ _SAME = {
     "MEAN": "average pool", "ReduceMean": "average pool", "GlobalAveragePooling2D": "average pool",
     "QUANTIZE": "quantize", "QuantizeLinear": "quantize", "DEQUANTIZE": "dequantize",
     "DequantizeLinear": "dequantize", "UNIDIRECTIONAL_SEQUENCE_LSTM": "lstm", "LSTM": "lstm",
+    "EXPAND_DIMS": "unsqueeze", "ExpandDims": "unsqueeze", "expand_dims": "unsqueeze", "PACK": "stack", "Pack": "stack",
+    "MIRROR_PAD": "pad", "MirrorPad": "pad", "SUM": "reduce sum", "Sum": "reduce sum", "ReduceSum": "reduce sum",
+    "reduce_sum": "reduce sum", "REDUCE_MIN": "reduce min", "ReduceMin": "reduce min", "Min": "reduce min",
+    "reduce_min": "reduce min", "REDUCE_MAX": "reduce max", "ReduceMax": "reduce max", "Max": "reduce max",
+    "reduce_max": "reduce max", "real_div": "div", "slice_by_index": "slice", "SQUARE": "square", "Square": "square",
     "STRIDED_SLICE": "slice", "SLICE": "slice", "Slice": "slice", "StridedSlice": "slice",
 }  # fmt: skip
 
 
+_WEIGHTED = {"conv", "dense", "lstm", "gru"}
+_FOLDED = {"batchnormalization", "batch_norm", "fusedbatchnormv3", "relu", "identity"}
+"""What converters fold into the operator before."""
+# Output, input, height, width as ONNX, PyTorch, Core ML have them, to the orders of TFLite, its depthwise, TensorFlow.
+_ORDERS = ((0, 2, 3, 1), (1, 2, 3, 0), (2, 3, 1, 0), (2, 3, 0, 1), (1, 0))
 _NOISE = {"version"}
 """Attributes that change with the converter and not with the computation."""
 
@@ -90,6 +100,11 @@ def compare(
             changed.append({"name": b.main.nodes[j].name, "op": b.main.nodes[j].op, "a": i, "b": j, **row})
     added = [_row(node, j) for j, node in enumerate(b.main.nodes) if j not in right]
     removed = [_row(node, i) for i, node in enumerate(a.main.nodes) if i not in left]
+    partner, writer = dict(pairs), a.main.producers()
+    for row in removed:
+        into = _folded_into(a.main, b.main, row["index"], partner, writer)
+        if into:
+            row["into"] = into
     values = _value_changes(a, b)
     return {
         "added": added,
@@ -111,11 +126,13 @@ def word(op: str) -> str:
 
 
 def match(a: Graph, b: Graph) -> list[tuple[int, int]]:
-    """Pairs of operators that are the same: by name, then by what they write, then by their place in the order."""
+    """Pairs of operators that are the same: by name, by what they write, by their weights and results, by order."""
     found: dict[int, int] = {}
     for key in (_by_name, _by_output):
         left, right = _unique(a, key, set(found)), _unique(b, key, set(found.values()))
         found.update({left[name]: right[name] for name in left if name in right})
+    for signature in (_with_weights, _by_weights, _by_result):
+        _pair_by_rank(a, b, signature, found)
     rest_a = [i for i in range(len(a.nodes)) if i not in found]
     taken = set(found.values())
     rest_b = [j for j in range(len(b.nodes)) if j not in taken]
@@ -123,6 +140,71 @@ def match(a: Graph, b: Graph) -> list[tuple[int, int]]:
     for i, j in _aligned(words_a, words_b):
         found[rest_a[i]] = rest_b[j]
     return sorted(found.items())
+
+
+Shape = tuple[Dimension, ...] | None
+Signature = tuple[Any, ...] | None
+
+
+def _pair_by_rank(
+    a: Graph, b: Graph, signature: Callable[[Graph, Node], Signature], found: dict[int, int]
+) -> None:
+    """Pair the operators of a signature in their order, where both graphs have as many of it."""
+    left, right = _by_signature(a, signature, set(found)), _by_signature(b, signature, set(found.values()))
+    for key, places in left.items():
+        others = right.get(key, [])
+        if len(places) == len(others):
+            found.update(zip(places, others, strict=True))
+
+
+def _by_signature(
+    graph: Graph, signature: Callable[[Graph, Node], Signature], taken: set[int]
+) -> dict[Signature, list[int]]:
+    places: dict[Signature, list[int]] = {}
+    for index, node in enumerate(graph.nodes):
+        key = signature(graph, node) if index not in taken else None
+        if key is not None:
+            places.setdefault(key, []).append(index)
+    return places
+
+
+def _with_weights(graph: Graph, node: Node) -> Signature:
+    """Operator, size of the weights and size of the result; formats order the dimensions differently."""
+    weights, result = _by_weights(graph, node), _sizes(graph, node.outputs[:1])
+    return None if weights is None or result is None else (*weights, result)
+
+
+def _by_weights(graph: Graph, node: Node) -> Signature:
+    weights = _sizes(graph, node.inputs[1:2]) if word(node.op) in _WEIGHTED else None
+    return (word(node.op), weights) if weights else None
+
+
+def _by_result(graph: Graph, node: Node) -> Signature:
+    result = _sizes(graph, node.outputs[:1])
+    return None if not result or word(node.op) in _WEIGHTED else (word(node.op), result)
+
+
+def _sizes(graph: Graph, tensors: Sequence[int]) -> tuple[int, ...] | None:
+    """The sizes of the first tensor in ascending order, those of 1 and the open ones left out."""
+    shape = graph.tensors[tensors[0]].shape if tensors and tensors[0] >= 0 else None
+    return None if shape is None else tuple(sorted(n for n in shape if isinstance(n, int) and n > 1))
+
+
+def _folded_into(a: Graph, b: Graph, i: int, partner: Mapping[int, int], writer: Mapping[int, int]) -> str:
+    """The operator of `b` that does the work of operator `i` of `a` along with its own, "" when it is not known."""
+    node = a.nodes[i]
+    if word(node.op) not in _FOLDED:
+        return ""
+    source = writer.get(node.inputs[0], -1) if node.inputs else -1
+    while source >= 0 and source not in partner and word(a.nodes[source].op) in _FOLDED:
+        inputs = a.nodes[source].inputs
+        source = writer.get(inputs[0], -1) if inputs else -1
+    if source not in partner:
+        return ""
+    other = b.nodes[partner[source]]
+    fused = str(other.attributes.get("fused_activation_function", "NONE"))
+    is_activation = word(node.op) == "relu"
+    return other.name or other.op if not is_activation or fused not in ("NONE", "0") else ""
 
 
 def _by_name(graph: Graph, node: Node) -> str:
@@ -213,10 +295,11 @@ def _weight_changes(
         found: dict[str, Any] = {}
         if old.dtype != new.dtype:
             found["dtype"] = [old.dtype, new.dtype]
-        if old.shape != new.shape:
+        order = _order(old.shape, new.shape)
+        if order is None:
             found["shape"] = [_listed(old), _listed(new)]
         elif old.name in weights_a and new.name in weights_b:
-            distance = _distance(old, new, weights_a[old.name](), weights_b[new.name]())
+            distance = _distance(old, new, weights_a[old.name](), weights_b[new.name](), order)
             if distance is not None and distance["max_abs"] > 0:
                 found.update(distance)
         if found:
@@ -224,13 +307,26 @@ def _weight_changes(
     return {"weights": changed} if changed else {}
 
 
-def _distance(old: Tensor, new: Tensor, first: Array | None, second: Array | None) -> dict[str, float] | None:
+def _order(old: Shape, new: Shape) -> tuple[int, ...] | None:
+    """How the dimensions of one weight are put to get the other's, None when that is impossible."""
+    if old is None or new is None or old == new:
+        return tuple(range(len(old or ()))) if old == new else None
+    orders = (order for order in _ORDERS if len(order) == len(old))
+    return next((order for order in orders if tuple(old[at] for at in order) == new), None)
+
+
+def _distance(
+    old: Tensor, new: Tensor, first: Array | None, second: Array | None, order: tuple[int, ...]
+) -> dict[str, float] | None:
     """Largest and relative difference and cosine of two weights, integers read as what they stand for."""
-    if first is None or second is None or first.shape != second.shape or first.dtype.kind not in "fiu":
+    if first is None or second is None or first.ndim != len(order) or first.dtype.kind not in "fiu":
+        return None
+    if first.transpose(order).shape != second.shape:
         return None
     x, y = _real(old, first), _real(new, second)
     if x is None or y is None:
         return None
+    x = x.transpose(order)
     lengths = float(np.linalg.norm(x)), float(np.linalg.norm(y))
     product = lengths[0] * lengths[1]
     return {

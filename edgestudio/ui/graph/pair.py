@@ -28,6 +28,7 @@ from edgestudio.ui.widgets.text import ElidedLabel, label
 _WORDS = {"removed": "only in A", "added": "only in B", "changed": "changed"}
 _PLACES = {"removed": 0.0, "added": 1.0, "changed": 0.55}
 _MOST_LISTED = 5000
+_READABLE_ZOOM = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +39,57 @@ class Difference:
     title: str
     a: int
     b: int
+    details: str = ""
 
 
 def differences(result: Mapping[str, Any]) -> list[Difference]:
     """The differences in the result of a `diff`, in the order of the graphs."""
-    found = [
-        *(Difference("removed", _title(row), int(row["index"]), -1) for row in result.get("removed", ())),
-        *(Difference("added", _title(row), -1, int(row["index"])) for row in result.get("added", ())),
-        *(
-            Difference("changed", _title(row), int(row["a"]), int(row["b"]))
-            for row in result.get("changed", ())
-        ),
-    ]
+    found = []
+    for kind in ("removed", "added", "changed"):
+        for row in result.get(kind, ()):
+            a = int(row["a"]) if kind == "changed" else int(row["index"]) if kind == "removed" else -1
+            b = int(row["b"]) if kind == "changed" else int(row["index"]) if kind == "added" else -1
+            found.append(Difference(kind, _title(row), a, b, _details(row)))
     return sorted(found, key=lambda each: max(each.a, each.b))
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    what = ", ".join(key for key in ("operator", "attributes", "shape", "dtype", "weights") if key in row)
-    return f"{row.get('op', '')}  {row.get('name', '')}" + (f"  ({what})" if what else "")
+    keys = ("operator", "attributes", "shape", "dtype", "weights")
+    what = [key for key in keys if key in row] + (["folded"] if row.get("into") else [])
+    # TFLite names an operator by everything that was folded into it.
+    name = str(row.get("name", "")).partition(";")[0]
+    return f"{row.get('op', '')}  {name}" + (f"  ({', '.join(what)})" if what else "")
+
+
+def _details(row: Mapping[str, Any]) -> str:
+    """What exactly differs, a line each: attributes, shape, type, and how far the weights are apart."""
+    lines = [str(row.get("op", ""))]
+    if row.get("into"):
+        lines.append(f"Its work is done by {str(row['into']).partition(';')[0]}")
+    for key, title in (("operator", "Operator"), ("shape", "Shape"), ("dtype", "Type")):
+        if key in row:
+            lines.append(f"{title}: {_shown(row[key][0])} → {_shown(row[key][1])}")
+    for name, (old, new) in dict(row.get("attributes") or {}).items():
+        lines.append(f"{name}: {_shown(old)} → {_shown(new)}")
+    for weight in row.get("weights") or ():
+        facts = [
+            f"{key} {_shown(weight[key][0])} → {_shown(weight[key][1])}"
+            for key in ("dtype", "shape")
+            if key in weight
+        ]
+        if "max_abs" in weight:
+            facts.append(
+                f"largest difference {weight['max_abs']:.3g}, relative {weight['relative']:.2%}, "
+                f"cosine {weight['cosine']:.5f}"
+            )
+        lines.append(f"Weight {str(weight['name']).partition(';')[0]}: {', '.join(facts)}")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "×".join("?" if each is None else str(each) for each in value)
+    return "none" if value is None else str(value)
 
 
 class GraphPair(QWidget):
@@ -129,6 +163,9 @@ class GraphPair(QWidget):
         for widget in (self._state, self._only):
             column.addWidget(widget)
         column.addWidget(self.list, 1)
+        self.details = label("", "muted", wraps=True, name="graph-pair-details")
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        column.addWidget(self.details)
         split.addWidget(side)
         split.setSizes([500, 500, 280])
         row = QHBoxLayout(self)
@@ -152,7 +189,11 @@ class GraphPair(QWidget):
         if not 0 <= row < len(self._differences):
             return
         difference = self._differences[row]
+        self.details.setText(difference.details)
         self._is_following = True
+        for view in (self.a, self.b):
+            if view.camera.zoom < _READABLE_ZOOM:
+                view.zoom_to(_READABLE_ZOOM)
         self.a.select(difference.a)
         self.b.select(difference.b)
         self._is_following = False

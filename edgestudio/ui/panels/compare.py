@@ -1,9 +1,10 @@
-"""Two models side by side: figures, and what differs in their graphs."""
+"""Models side by side: figures, two graphs with synced selection, and a table of the operators of several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QHeaderView,
     QStackedWidget,
+    QTabWidget,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -20,10 +22,32 @@ from PySide6.QtWidgets import (
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
+from edgestudio.ui.late import LatePage, build
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.text import label
 from edgestudio.wire.errors import EdgeStudioError
+
+if TYPE_CHECKING:
+    from edgestudio.ui.graph.pair import GraphPair
+    from edgestudio.ui.panels.compare_many import ManyTable
+
+
+def _pair() -> QWidget:
+    return build("edgestudio.ui.graph.pair:GraphPair")
+
+
+def _many() -> QWidget:
+    return build("edgestudio.ui.panels.compare_many:ManyTable")
+
+
+def _paired(result: Mapping[str, Any], first: ModelRow) -> Mapping[str, Any]:
+    """A result with the pairs that identical models leave out."""
+    if not result.get("identical") or result.get("pairs"):
+        return result
+    count = int(first.summary.get("nodes") or 0)
+    return {**result, "pairs": [[index, index] for index in range(count)]}
+
 
 Diff = Callable[[str, str, Callable[[Any], object], Callable[[EdgeStudioError], object]], None]
 _MOST_LINES = 500
@@ -61,6 +85,7 @@ class ComparePanel(QWidget):
         self.setObjectName("compare-panel")
         self._desk, self._diff = desk, diff
         self._pair: tuple[str, str] = ("", "")
+        self._state = label("", "muted", wraps=True, name="compare-state")
         self.left, self.right = QComboBox(), QComboBox()
         for box, name, title in ((self.left, "compare-a", "Model A"), (self.right, "compare-b", "Model B")):
             box.setObjectName(name)
@@ -87,7 +112,10 @@ class ComparePanel(QWidget):
         self.button = Button(
             "Compare graphs", "compare-run", icon="compare", kind="primary", run=self._compare
         )
+        self.all_button = Button("Compare selected", "compare-selected", run=self._compare_selected)
+        self.all_button.setToolTip("All models that are selected in the Library, beside the first of them")
         row.addWidget(self.button)
+        row.addWidget(self.all_button)
         column.addLayout(row)
         self.table = QTreeWidget()
         self.table.setObjectName("compare-table")
@@ -99,9 +127,17 @@ class ComparePanel(QWidget):
         head.setStretchLastSection(False)
         head.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         head.setSectionResizeMode(3, QHeaderView.ResizeMode.ResizeToContents)
-        self._state = label("", "muted", wraps=True, name="compare-state")
         column.addWidget(self._state)
-        column.addWidget(self.table, 1)
+        self.views = QTabWidget()
+        self.views.setObjectName("compare-views")
+        self.views.addTab(self.table, "Figures")
+        self._graphs = LatePage("compare-graphs", _pair)
+        self._many = LatePage("compare-several", _many)
+        self.views.addTab(self._graphs, "Graphs")
+        self.views.addTab(self._many, "Several models")
+        self.views.setTabVisible(1, False)
+        self.views.setTabVisible(2, False)
+        column.addWidget(self.views, 1)
         self._stack = QStackedWidget()
         self._stack.addWidget(
             EmptyState(
@@ -118,12 +154,14 @@ class ComparePanel(QWidget):
 
     def _refill(self, row: ModelRow | None = None) -> None:
         rows = self._desk.stores.models.rows()
+        names = [each.name for each in rows]
         for box in (self.left, self.right):
             chosen = box.currentData()
             box.blockSignals(True)
             box.clear()
             for each in rows:
-                box.addItem(f"{each.name}{f' ({each.recipe})' if each.recipe else ''}", each.sha256)
+                kind = each.recipe or (each.format if names.count(each.name) > 1 else "")
+                box.addItem(f"{each.name}{f' ({kind})' if kind else ''}", each.sha256)
             box.setCurrentIndex(max(0, box.findData(chosen)))
             box.blockSignals(False)
         if len(rows) > 1 and self.left.currentIndex() == self.right.currentIndex():
@@ -133,6 +171,7 @@ class ComparePanel(QWidget):
 
     def _follow(self) -> None:
         chosen = self._desk.selected.models
+        self.all_button.setVisible(len(chosen) > 2)
         row = self._desk.stores.models.get(self._desk.selected.model)
         if len(chosen) > 1:
             self._choose(chosen[1], chosen[0])
@@ -156,6 +195,7 @@ class ComparePanel(QWidget):
         self.button.setEnabled(a.sha256 != b.sha256)
         if self._pair != (a.sha256, b.sha256):
             self._pair = (a.sha256, b.sha256)
+            self.views.setTabVisible(1, False)
             self._state.setText("Figures of both. “Compare graphs” lists every node that differs.")
         self.table.clear()
         for texts in differences(a, b):
@@ -185,6 +225,54 @@ class ComparePanel(QWidget):
             counts.append(f"{len(entries)} {title.casefold()}")
             self._list(title, entries)
         self._state.setText(f"{', '.join(counts)}.")
+        a, b = self._rows()
+        if a is not None and b is not None and a.layout_path and b.layout_path:
+            beside = self.graphs
+            beside.load((a.name, Path(a.layout_path)), (b.name, Path(b.layout_path)), result)
+            self.views.setTabVisible(1, True)
+            self.views.setCurrentIndex(1)
+
+    @property
+    def graphs(self) -> GraphPair:
+        """Two graphs beside each other."""
+        page = self._graphs.page
+        assert page.objectName() == "graph-pair"
+        return cast("GraphPair", page)
+
+    def _compare_selected(self) -> None:
+        """Hold every selected model against the first of them, one after the other."""
+        found = [self._desk.stores.models.get(key) for key in self._desk.selected.models]
+        rows = [row for row in found if row is not None and row.graph_path]
+        if len(rows) < 2:
+            return
+        results: list[Mapping[str, Any]] = []
+        many = cast("ManyTable", self._many.page)
+        self.all_button.setEnabled(False)
+
+        def ended(sentence: str) -> None:
+            self.all_button.setEnabled(True)
+            self._state.setText(sentence)
+
+        def more(result: Mapping[str, Any]) -> None:
+            results.append(_paired(result, rows[0]))
+            following()
+
+        def following() -> None:
+            at = len(results) + 1
+            if at == len(rows):
+                paths = [Path(str(row.graph_path)) for row in rows]
+                many.load([row.name for row in rows], paths, results, show, ended)
+                return
+            self._state.setText(f"Comparing {rows[0].name} with {rows[at].name} …")
+            failed = lambda error: ended(f"{error.message} {error.hint}".strip())  # noqa: E731
+            self._diff(rows[0].path, rows[at].path, more, failed)
+
+        def show(sentence: str) -> None:
+            self.views.setTabVisible(2, True)
+            self.views.setCurrentIndex(2)
+            ended(sentence)
+
+        following()
 
     def _list(self, title: str, entries: Sequence[Any]) -> None:
         group = QTreeWidgetItem([f"{title} ({len(entries)})"])
