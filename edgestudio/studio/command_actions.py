@@ -7,11 +7,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from edgestudio.studio.app import Studio
-from edgestudio.studio.commands import Selection, Window
+from edgestudio.studio.command_context import CommandContext
+from edgestudio.studio.commands import Selection
 from edgestudio.studio.rows import BoardRow
-
-Submit = Callable[[Coroutine[Any, Any, Any]], "Future[Any]"]
 
 
 def is_target(board: BoardRow) -> bool:
@@ -19,27 +17,8 @@ def is_target(board: BoardRow) -> bool:
     return board.is_paired and board.presence != "offline"
 
 
-class Actions:
+class Actions(CommandContext):
     """The bodies of the commands: arguments win, the selection comes second, else the window is asked."""
-
-    def __init__(
-        self, studio: Studio, submit: Submit, window: Window, selection: Callable[[], Selection]
-    ) -> None:
-        self._studio = studio
-        self._submit = submit
-        self._window = window
-        self._selection = selection
-
-    def _start(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return self._submit(self._studio.guard(work))
-
-    def _model(self, model: str | None) -> str | None:
-        selected = self._selection().model
-        return model or (selected.sha256 if selected else None)
-
-    def _board(self, board: str | None) -> str | None:
-        selected = self._selection().board
-        return board or (selected.id if selected else None)
 
     def open_models(self, paths: Sequence[Path] | None = None) -> Future[Any] | None:
         """Open files one after the other; each failure is told and does not stop the rest."""
@@ -64,11 +43,6 @@ class Actions:
             return None
         target = to or self._window.ask_save_path("Export model", Path(row.path).name)
         return self._start(self._studio.models.export(row.sha256, target)) if target else None
-
-    def remove_model(self, model: str | None = None) -> Future[Any] | None:
-        """Take a model out of the library."""
-        sha256 = self._model(model)
-        return self._start(self._studio.models.remove(sha256)) if sha256 else None
 
     def reload(self, model: str | None = None) -> Future[Any] | None:
         """Inspect a model once more."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.command_actions import Actions, Submit, is_target
+from edgestudio.studio.command_actions import Actions, is_target
+from edgestudio.studio.command_context import Submit
 from edgestudio.studio.commands import Command, CommandSet, Group, Selection, Window
 from edgestudio.studio.library_actions import LibraryActions
 from edgestudio.studio.library_commands import library_commands, report_commands

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgestudio.__main__ import main
 from edgestudio.assets import resource
@@ -128,3 +130,17 @@ def test_what_does_not_run_is_written_as_a_small_model(capsys, tmp_path):
                   "--export-failing", str(tmp_path / "failing"))  # fmt: skip
     assert result["verdict"] == "does not run"
     assert all("reason" in finding for finding in result["findings"])
+
+
+def test_the_operator_that_fails_is_a_model_of_its_own(capsys, tmp_path):
+    value, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    nodes = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Unique", ["a"], ["u"]),
+             helper.make_node("Relu", ["a"], ["y"])]  # fmt: skip
+    graph = helper.make_graph(nodes, "odd", [value], [out])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    result = said(capsys, "check", str(tmp_path / "odd.onnx"), "--target", "tensorrt",
+                  "--export-failing", str(tmp_path / "smallest.onnx"))  # fmt: skip
+    assert result["verdict"] == "does not run"
+    assert result["failing"] == [str(tmp_path / "smallest.onnx")]
+    assert said(capsys, "inspect", str(tmp_path / "smallest.onnx"))["operators"] == {"Unique": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ PROMISED = (
     "model.open", "model.open_sample", "model.remove", "model.export", "optimize.run", "job.cancel",
     "job.retry", "board.add_simulated", "board.add_this_computer", "board.add_address", "board.pair",
     "board.unpair", "board.push", "board.rollback", "board.forget", "app.quit", "app.settings", "app.palette",
+    "model.rename", "model.set_tags", "model.set_version", "model.note", "model.reveal", "model.publish",
+    "model.import_registry", "model.open_in_netron", "model.edit", "edit.undo", "edit.redo", "model.check",
+    "model.diff", "optimize.doctor", "optimize.sensitivity", "project.save", "project.open", "project.restore",
+    "board.invite", "keys.rotate", "keys.export", "keys.import", "dashboard.export",
 )  # fmt: skip
 MODEL = ModelRow("a" * 64, "m", "/m", "onnx", 1, 0.0)
 STRANGER = BoardRow("b", "pi", "127.0.0.1", 1)
@@ -107,6 +112,13 @@ def test_a_taken_id_or_shortcut_is_refused(desk):
         ("board.push", Selection(boards=(PAIRED,)), False),
         ("board.rollback", Selection(boards=(PAIRED,)), False),
         ("board.rollback", Selection(boards=(SERVING,)), True),
+        ("model.edit", Selection(MODEL), True),
+        ("model.edit", Selection(replace(MODEL, format="tflite")), False),
+        ("optimize.doctor", Selection(MODEL), False),
+        ("optimize.doctor", Selection(replace(MODEL, data_path="/d")), True),
+        ("board.invite", Selection(boards=(STRANGER,)), False),
+        ("edit.undo", Selection(MODEL), False),
+        ("project.restore", Selection(), False),
         ("job.cancel", Selection(job=JobRow("j", "bench", "B", "running")), True),
         ("job.cancel", Selection(job=JobRow("j", "bench", "B", "done")), False),
         ("job.retry", Selection(job=JobRow("j", "bench", "B", "failed")), False),
@@ -144,3 +156,26 @@ def test_a_failure_becomes_a_notice_and_nothing_is_raised(desk, tmp_path):
     notices = list(desk.studio.notices.rows)
     assert [notice.level for notice in notices] == ["error", "error"]
     assert "absent.onnx" in notices[0].message
+
+
+def test_a_rename_is_taken_back_by_its_shortcut(desk):
+    commands = desk.commands
+    row = commands.run("model.open_sample").result(60)
+    desk.selection = Selection(row)
+    commands.run("model.rename", name="net").result(30)
+    assert desk.studio.models.get(row.sha256).name == "net"
+    assert commands.is_enabled("edit.undo")
+    assert commands.run("edit.undo").result(30) == f"Rename: {row.name}"
+    assert desk.studio.models.get(row.sha256).name == row.name
+    commands.run("model.remove").result(30)
+    assert desk.studio.models.rows.get(row.sha256) is None
+    commands.run("edit.undo").result(30)
+    assert desk.studio.models.get(row.sha256).name == row.name
+
+
+def test_what_needs_more_shows_its_place(desk):
+    desk.selection = Selection(MODEL)
+    for command in ("model.edit", "model.publish", "model.check", "keys.export"):
+        assert desk.commands.run(command) is None
+    shown = [each for each in desk.window.asked if each.startswith("show")]
+    assert shown == ["show edit-model", "show publish", "show check", "show recovery-kit-export"]
