@@ -56,6 +56,24 @@ def test_any_order_twice_and_after_a_restart(tmp_path: Path) -> None:
     assert not list((tmp_path / "blobs" / "incoming").iterdir())
 
 
+def test_what_two_blobs_share_is_still_known_when_one_of_them_goes(tmp_path: Path) -> None:
+    common, _ = blob(1, CHUNK_BYTES)
+    blobs = store(tmp_path)
+    kept: list[ReleaseFile] = []
+    for seed in (2, 3, 4):
+        data = common + random.Random(seed).randbytes(1000)
+        chunks = tuple(hashlib.sha256(piece(data, index)).hexdigest() for index in (0, 1))
+        spec = ReleaseFile("model.onnx", len(data), hashlib.sha256(data).hexdigest(), chunks)
+        if len(kept) == 2:
+            blobs.remove(kept[0].sha256)
+        blobs.begin(spec)
+        assert blobs.missing(spec.sha256) == ([1] if kept else [0, 1])
+        for index in blobs.missing(spec.sha256):
+            blobs.receive(spec.sha256, index, piece(data, index))
+        assert blobs.complete(spec.sha256) == []
+        kept.append(spec)
+
+
 def test_chunks_that_are_damaged_or_not_offered_are_refused(tmp_path: Path) -> None:
     data, spec = blob(2, 2 * CHUNK_BYTES)
     blobs = store(tmp_path)

@@ -89,6 +89,8 @@ class BlobStore:
             self._ops.remove(self.path(digest).with_suffix(".chunks"))
             self._ops.remove(self.path(digest))
             self._chunks = {chunk: at for chunk, at in self._chunks.items() if at[0] != digest}
+            for other in self.digests():  # what it shared with others is still there
+                self._index(other)
 
     # ------------------------------------------------------------------ receiving
 

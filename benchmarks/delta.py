@@ -1,0 +1,112 @@
+"""A re-quantised variant of a model on the board beside the first push: bytes and time, to the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from benchmarks.push import _screen
+from edgestudio.devices.deploy import deploy
+from edgestudio.devices.pairing import pair
+from edgestudio.devices.publisher import Publisher
+from edgestudio.devices.session import BoardSession
+from edgestudio.wire.identity import Identity
+from edgestudio.wire.release import HealthLimits
+
+LAYERS, SIDE = 10, 3000
+"""Ten INT8 layers of 9 MB: 90 MB."""
+
+
+def main() -> int:
+    """Print megabytes sent and seconds for each push, and their share of the first."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [
+            *(sys.executable, "-m", "edgestudio", "agent", "--name", "delta", "--host", "127.0.0.1"),
+            *("--port", "0", "--data", str(folder / "board"), "--simulate", "pi5"),
+        ]
+        agent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            asyncio.run(_measure(folder, *_screen(agent)))
+        finally:
+            agent.send_signal(signal.SIGTERM)
+            agent.wait(20)
+            if agent.stdout is not None:
+                agent.stdout.close()
+    return 0
+
+
+async def _measure(folder: Path, port: int, code: str) -> None:
+    desk = Identity.load_or_create(folder / "desk", "desk")
+    known = (await pair(desk, "desk", "127.0.0.1", port, code)).board
+    publisher, model = Publisher(folder / "publisher"), folder / "model.onnx"
+    whole = dict.fromkeys(range(LAYERS), 1.0)
+    variants = [
+        ("first push", whole),
+        ("other scales, same weights", {**whole, 3: 1.02, 7: 0.97}),
+        ("one layer quantised anew", {**whole, 3: 1.5}),
+        ("the last layer fine-tuned", {**whole, LAYERS - 1: 2.5}),
+        ("all layers quantised anew", dict.fromkeys(range(LAYERS), 3.0)),
+    ]
+    first: tuple[float, float] | None = None
+    async with BoardSession(desk, known) as session:
+        for title, ranges in variants:
+            # A range that moves a little moves the scale alone; one that moves much moves the weights.
+            _write_model(model, ranges)
+            sent, seconds = await _push(session, publisher, model)
+            first = first or (sent, seconds)
+            print(
+                f"{title:<28} {sent / 1e6:6.1f} MB sent, {seconds:5.2f} s "
+                f"({sent / first[0]:4.0%} of the bytes, {seconds / first[1]:4.0%} of the time)"
+            )
+
+
+async def _push(session: BoardSession, publisher: Publisher, model: Path) -> tuple[float, float]:
+    limits = HealthLimits(trial_s=0.5, trial_inferences=5, confidence_distance=None, temperature_c=None)
+    release = await asyncio.to_thread(publisher.publish, "delta", {"model": model}, limits=limits)
+    started, sent, last = time.perf_counter(), 0, None
+    async for last in deploy(session, publisher, release):
+        sent = max(sent, last.sent_bytes)
+    if last is None or last.name != "committed":
+        raise RuntimeError(last.reason if last else "nothing happened")
+    return float(sent), time.perf_counter() - started
+
+
+def _write_model(path: Path, ranges: dict[int, float]) -> None:
+    """A chain of quantised layers; a layer whose range is not near 1 has other weights."""
+    nodes, weights, last = [], [], "x"
+    for layer, span in ranges.items():
+        real = np.random.default_rng(layer).normal(size=(SIDE, SIDE)).astype(np.float32) / SIDE
+        scale = np.float32(4 / SIDE / 127 * span)
+        near = abs(span - 1.0) < 0.1
+        quantised = np.clip(np.rint(real / (scale / np.float32(span) if near else scale)), -127, 127)
+        weights += [
+            onnx.numpy_helper.from_array(quantised.astype(np.int8), f"w{layer}"),
+            onnx.numpy_helper.from_array(np.asarray(scale), f"s{layer}"),
+        ]
+        nodes += [
+            helper.make_node("DequantizeLinear", [f"w{layer}", f"s{layer}"], [f"d{layer}"]),
+            helper.make_node("MatMul", [last, f"d{layer}"], [f"y{layer}"]),
+        ]
+        last = f"y{layer}"
+    graph = helper.make_graph(
+        nodes, "delta",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, SIDE])],
+        [helper.make_tensor_value_info(last, TensorProto.FLOAT, [1, SIDE])],
+        weights,
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(made, str(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
