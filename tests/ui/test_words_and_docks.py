@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QPushButton,
+    QToolButton,
+    QWidget,
+)
+
+from edgestudio.studio.commands import Command
+from edgestudio.ui.docks import AREAS, Docks, DockTitle
+from edgestudio.ui.panels.model_properties import ModelProperties
+from tests.ui.parts import SOURCE, VARIANT, Bench, model, variant
+
+
+def test_what_people_said_is_shown_and_can_be_changed(qtbot, bench: Bench) -> None:
+    bench.desk.commands.add(
+        Command("model.note", "Note…", lambda: bench.runs.append(("model.note", {})), "model")
+    )
+    panel = ModelProperties(bench.desk)
+    qtbot.addWidget(panel)
+    panel.show()
+    row = model(
+        version="1.2.0",
+        tags=("edge", "demo"),
+        note="Trained on Monday.",
+        facts={"metrics": {"top1": 0.98765}},
+    )
+    bench.put(row)
+    bench.desk.selected.select_model(SOURCE)
+    said = {
+        name: panel.findChild(QLabel, f"model-{name}").text() for name in ("version", "tags", "note", "made")
+    }
+    assert said == {
+        "version": "1.2.0", "tags": "edge, demo", "note": "Trained on Monday.", "made": "top1: 0.9877",
+    }  # fmt: skip
+    panel.findChild(QToolButton, "model-note-edit").click()
+    assert bench.runs == [("model.note", {})]
+    bench.put(replace(row, note="Trained on Tuesday."))
+    qtbot.waitUntil(lambda: "Tuesday" in panel.findChild(QLabel, "model-note").text())
+
+
+def test_lineage_leads_to_relatives(qtbot, bench: Bench) -> None:
+    panel = ModelProperties(bench.desk)
+    qtbot.addWidget(panel)
+    panel.show()
+    bench.put(model())
+    bench.desk.selected.select_model(SOURCE)
+    bench.put(variant())
+    panel.findChild(QPushButton, f"lineage-{VARIANT[:12]}").click()
+    assert bench.desk.selected.model == VARIANT
+    panel.findChild(QPushButton, f"lineage-{SOURCE[:12]}").click()
+    assert bench.desk.selected.model == SOURCE
+
+
+def test_a_dock_floats_and_closes_by_its_own_buttons(qtbot) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    docks = Docks(window)
+    for name in AREAS:
+        docks.add(name, QWidget())
+    window.resize(1200, 800)
+    window.show()
+    docks.arrange(1200, 800)
+    library: QDockWidget = docks["library"]
+    qtbot.waitUntil(lambda: isinstance(library.titleBarWidget(), DockTitle))
+    qtbot.waitUntil(lambda: not isinstance(docks["jobs"].titleBarWidget(), DockTitle))
+    library.findChild(QToolButton, "dock-library-float").click()
+    assert library.isFloating()
+    library.findChild(QToolButton, "dock-library-float").click()
+    assert not library.isFloating()
+    library.findChild(QToolButton, "dock-library-close").click()
+    assert library.isHidden()
+    docks.toggle("library")
+    assert not library.isHidden()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
