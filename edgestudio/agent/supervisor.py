@@ -40,7 +40,7 @@ from edgestudio.agent.trust.contract import ReleaseTrust
 from edgestudio.agent.trust.pairing import PairingWindow
 from edgestudio.agent.trust.peers import PeerStore
 from edgestudio.agent.trust.releases import ReleaseTrust as SignedReleases
-from edgestudio.agent.views import install_view, models_view
+from edgestudio.agent.views import install_view, models_view, placement_view
 from edgestudio.wire.api import API_VERSION
 from edgestudio.wire.errors import EdgeStudioError, InstallError
 from edgestudio.wire.identity import Identity
@@ -163,6 +163,7 @@ class Supervisor:
             "metadata_age_s": self.trust.metadata_age_s(now),
             "clock": self.clock.quality,
             "isolation": dict(self._walls),
+            "placement": placement_view(self.models),
             "uptime_s": time.monotonic() - self._started,
             "rss_bytes": psutil.Process().memory_info().rss,
         }
@@ -369,8 +370,7 @@ class Supervisor:
 
     async def _believe_signed_time(self) -> None:
         """It is at least as late as when the newest metadata that is trusted here was signed."""
-        signed = await asyncio.to_thread(self.trust.newest_signed)
-        if signed is not None:
+        if (signed := await asyncio.to_thread(self.trust.newest_signed)) is not None:
             self.clock.raise_floor(signed)
 
     def _sensors(self) -> dict[str, Any]:

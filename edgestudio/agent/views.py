@@ -36,6 +36,12 @@ def models_view(store: BoardStore, models: BoardModels) -> dict[str, Any]:
     return {name: _model(store, models, name, row) for name, row in store.state.models.items()}
 
 
+def placement_view(models: BoardModels) -> dict[str, Any]:
+    """Where each node of each serving model runs: {model: {counts, nodes, nodes_left_out, requested, alarm, ...}}."""
+    seats = {name: bay.serving for name, bay in models.bays.items()}
+    return {name: dict(seat.loaded.placement) for name, seat in seats.items() if seat is not None}
+
+
 def _model(store: BoardStore, models: BoardModels, name: str, row: ModelRow) -> dict[str, Any]:
     bay = models.bays.get(name)
     seat = bay.serving if bay else None
@@ -44,7 +50,8 @@ def _model(store: BoardStore, models: BoardModels, name: str, row: ModelRow) -> 
         host = {
             "release": seat.release, "pid": seat.host.pid, "rss_bytes": seat.host.rss_bytes(),
             "alive": seat.host.is_alive, "backend": seat.loaded.backend, "threads": seat.host.spec.threads,
-            "placement": seat.loaded.placement, "load_ms": seat.loaded.load_ms,
+            "placement": {k: v for k, v in seat.loaded.placement.items() if k != "nodes"},
+            "load_ms": seat.loaded.load_ms,
             "inputs": seat.loaded.inputs, "outputs": seat.loaded.outputs, "samples": seat.loaded.samples,
         }  # fmt: skip
     return {

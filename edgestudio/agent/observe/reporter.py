@@ -94,6 +94,7 @@ class Reporter:
                 counts["expired"] = expired
             if seat is not None:
                 self._watch_creep(model, seat, fields["latency"])
+                counts.update(_fallen(seat))
             self._recorder.window(
                 fields,
                 sensors,
@@ -167,3 +168,12 @@ class Reporter:
             await seat.close()
         else:
             await fresh.close()
+
+
+def _fallen(seat: Seat) -> dict[str, int]:
+    """How many nodes the processor does in place of the accelerator that was asked for; empty when none."""
+    placement = seat.loaded.placement
+    if not placement.get("alarm"):
+        return {}
+    units = placement.get("counts") or {}
+    return {"cpu_fallback_nodes": sum(int(n) for unit, n in units.items() if str(unit).startswith("CPU"))}

@@ -53,6 +53,8 @@ class HostSpec:
     backend: str | None = None
     threads: int = 1
     memory_bytes: int = 0
+    providers: tuple[str, ...] = ()
+    """Accelerators to try before the processor."""
 
 
 @dataclass
@@ -152,6 +154,7 @@ class ModelHost:
         answer = await self._ask(
             {
                 "do": "load", "model": str(spec.model), "backend": spec.backend, "threads": spec.threads,
+                "providers": list(spec.providers),
                 "pipeline": str(spec.pipeline) if spec.pipeline else None,
                 "source": str(spec.source) if spec.source else None,
             },

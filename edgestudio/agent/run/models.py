@@ -71,7 +71,16 @@ class BoardModels:
         """Load `release` in a new host of its own, beside whatever serves."""
         folder = await asyncio.to_thread(self._store.build_slot, release)
         manifest = await asyncio.to_thread(self._store.manifest, release)
-        return await Seat.open(release, manifest, folder, threads or self.threads, self.bay(model).died)
+        seat = await Seat.open(release, manifest, folder, threads or self.threads, self.bay(model).died)
+        self.note_placement(model, seat)
+        return seat
+
+    def note_placement(self, model: str, seat: Seat) -> None:
+        """Nodes that silently went to the processor instead of the accelerator that was asked for are told."""
+        if alarm := seat.loaded.placement.get("alarm"):
+            text = f"{model} does not run where it was meant to: {alarm}."
+            release = seat.manifest.counter
+            self.event("placement.fallback", text, level="warning", model=model, release=release)
 
     async def reopen(self, model: str, release: str) -> Seat:
         """See `keeper.Keeper`."""

@@ -14,6 +14,7 @@ from edgestudio.agent.run import limits
 
 RECEIVE_BYTES = 1 << 16
 SCAN_CPU_S = 60.0
+MAX_PLACED_NODES = 2000
 
 
 class Worker:
@@ -77,13 +78,14 @@ class Worker:
 
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from edgestudio.agent.run.answering import Answering
-        from edgestudio.runtime.backend import open_session
+        from edgestudio.runtime.backend import SessionOptions, open_session
 
         started = time.perf_counter()
         model = Path(request["model"])
-        self._session = open_session(
-            model, backend=request.get("backend"), threads=int(request.get("threads", 1))
+        options = SessionOptions(
+            threads=int(request.get("threads", 1)), providers=tuple(request.get("providers", ()))
         )
+        self._session = open_session(model, backend=request.get("backend"), options=options)
         load_ms = (time.perf_counter() - started) * 1e3
         self._governed = GovernedSession(self._session)
         pipeline = Path(request["pipeline"]) if request.get("pipeline") else None
@@ -94,7 +96,7 @@ class Worker:
             "backend": str(self._session.backend),
             "inputs": [_spec(item) for item in self._session.inputs],
             "outputs": [_spec(item) for item in self._session.outputs],
-            "placement": {str(k): v for k, v in self._session.placement().items() if k != "nodes"},
+            "placement": _bounded(self._session.placement()),
             **self._answering.facts(),
         }
 
@@ -182,6 +184,13 @@ class GovernedSession:
     def close(self) -> None:
         """Close the session behind."""
         self._session.close()
+
+
+def _bounded(placement: Mapping[str, Any]) -> dict[str, Any]:
+    """A placement that travels: where each node runs, of the first nodes of a large model."""
+    nodes = dict(placement.get("nodes") or {})
+    shown = dict(list(nodes.items())[:MAX_PLACED_NODES])
+    return {**placement, "nodes": shown, "nodes_left_out": len(nodes) - len(shown)}
 
 
 def _spec(item: Any) -> dict[str, Any]:

@@ -26,7 +26,12 @@ class JetsonSensors:
 
     def sensors(self) -> Mapping[str, Sensor]:
         """Reader by name."""
-        return {"gpu_temperature": self.gpu_temperature, "power": self.power, "throttled": self.throttled}
+        return {
+            "gpu_temperature": self.gpu_temperature,
+            "gpu_frequency": self.gpu_frequency,
+            "power": self.power,
+            "throttled": self.throttled,
+        }
 
     def gpu_temperature(self) -> Reading:
         """Degrees Celsius of the GPU; a zone that is powered down cannot be read."""
@@ -36,6 +41,15 @@ class JetsonSensors:
             if kind.startswith("gpu")
         ]
         return first_known(found, "°C", "this board shows no GPU temperature")
+
+    def gpu_frequency(self) -> Reading:
+        """MHz of the GPU, from its frequency governor."""
+        found = [
+            read_number(folder / "cur_freq", "MHz", scale=1e-6)
+            for folder in sorted(self._root.glob("sys/class/devfreq/*"))
+            if folder.name.endswith((".gpu", ".gv11b", ".gp10b", ".gm20b", ".ga10b"))
+        ]
+        return first_known(found, "MHz", "this board shows no GPU frequency")
 
     def power(self) -> Reading:
         """Watts of the whole board: the input rail of the INA3221 chip, else the sum of its rails."""

@@ -35,7 +35,9 @@ class LinuxSensors:
             "cpu_frequency": self.cpu_frequency,
             "cpu_load": self.cpu_load,
             "memory_used": self.memory_used,
-            "memory_pressure": self.memory_pressure,
+            "memory_pressure": lambda: self.pressure("memory"),
+            "cpu_pressure": lambda: self.pressure("cpu"),
+            "io_pressure": lambda: self.pressure("io"),
             "disk_free": self.disk_free,
         }
 
@@ -111,9 +113,9 @@ class LinuxSensors:
             return not_available("%", "the kernel's memory counters cannot be read")
         return Reading(100.0 * (1 - values["MemAvailable"] / values["MemTotal"]), "%", str(path))
 
-    def memory_pressure(self) -> Reading:
-        """Percent of the last ten seconds in which some process waited for memory (PSI)."""
-        path = self._root / "proc/pressure/memory"
+    def pressure(self, what: str) -> Reading:
+        """Percent of the last ten seconds in which some process waited for memory, cpu or io (PSI)."""
+        path = self._root / "proc/pressure" / what
         for word in read_text(path).split():
             name, _, value = word.partition("=")
             if name == "avg10":
