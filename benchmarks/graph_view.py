@@ -1,11 +1,12 @@
-"""Times the graph view on generated graphs: first picture with its worker, panning, zooming, memory; and Netron.
+"""Times the graph view on generated graphs: first picture with its worker, panning, zooming, memory; and others.
 
     python -m benchmarks.graph_view [--sizes 1000 10000 50000] [--families resnet transformer densenet]
-                                    [--no-netron] [--netron-limit 60] [--json FILE]
+                                    [--no-netron] [--model-explorer PROGRAM] [--patience 60] [--json FILE]
 
 "First picture" runs from the start of a fresh worker process, its imports included, to the end of the first
 painted frame in a window of 1600 x 1000 pixels. Netron runs in a headless Chromium where one is installed, and is
 timed from opening its page to the first drawn node: parsing, layout and painting, without the browser's own start.
+Model Explorer is timed likewise, in the same run, where its program is given or on the path.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import netron_in_chromium
+from benchmarks import model_explorer_in_chromium, netron_in_chromium
 from benchmarks.generated_graphs import FAMILIES, generate
 
 SIZES = (1_000, 10_000, 50_000)
@@ -133,7 +135,7 @@ def _percentiles(times: list[tuple[float, float]]) -> dict[str, float]:
     return {"p50": clock[len(clock) // 2], "p99": clock[last], "cpu_p99": work[last]}
 
 
-def _report(found: dict[str, Any], netron: dict[str, Any] | None) -> None:
+def _report(found: dict[str, Any], others: dict[str, dict[str, Any]]) -> None:
     pans = [found[key] for key in found if key.startswith("pan_ms@")]
     worst, work = (max(pan[key] for pan in pans) for key in ("p99", "cpu_p99"))
     print(
@@ -145,13 +147,12 @@ def _report(found: dict[str, Any], netron: dict[str, Any] | None) -> None:
         f"zoom p99 {found['zoom_ms']['p99']:.1f} ms (work {found['zoom_ms']['cpu_p99']:.1f} ms)",
         flush=True,
     )
-    if netron is not None:
-        if "seconds" in netron:
-            ratio = netron["seconds"] / found["first_picture_s"]
-            told = f"{netron['seconds']:.1f} s, {netron['peak_mb']:.0f} MB: {ratio:.0f} times as long"
-        else:
-            told = netron["reason"]
-        print(f"{'':26} Netron: {told}")
+    for name, told in others.items():
+        text = str(told.get("reason"))
+        if "seconds" in told:
+            ratio = told["seconds"] / found["first_picture_s"]
+            text = f"{told['seconds']:.1f} s, {told['peak_mb']:.0f} MB: {ratio:.0f} times as long"
+        print(f"{'':26} {name}: {text}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -160,7 +161,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--no-netron", action="store_true", help="do not time Netron in a headless Chromium")
-    parser.add_argument("--netron-limit", type=float, default=60.0, help="seconds until Netron is given up")
+    parser.add_argument("--model-explorer", default="model-explorer", help="its program, on the path or not")
+    parser.add_argument(
+        "--patience", type=float, default=60.0, help="seconds until one of the others is given up"
+    )
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "edgestudio-graphs")
     parser.add_argument("--json", type=Path, help="also write all figures there")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
@@ -175,9 +179,15 @@ def main(arguments: list[str] | None = None) -> int:
             command = [sys.executable, "-m", "benchmarks.graph_view", "--one", str(path)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found = json.loads(done.stdout.splitlines()[-1])
-            netron = netron_in_chromium.measure(path, options.netron_limit) if not options.no_netron else None
-            _report(found, netron)
-            everything.append({**found, "netron": netron})
+            others: dict[str, dict[str, Any]] = {}
+            if not options.no_netron:
+                others["Netron"] = netron_in_chromium.measure(path, options.patience)
+            if shutil.which(options.model_explorer):
+                others["Model Explorer"] = model_explorer_in_chromium.measure(
+                    path, options.patience, options.model_explorer
+                )
+            _report(found, others)
+            everything.append({**found, "others": others})
     if options.json:
         options.json.write_text(json.dumps(everything, indent=1), "utf-8")
     return 0

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,31 +18,49 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _STEP_S = 0.05
 
 
+Opened = Callable[["Tab"], Awaitable[None]]
+
+
 def measure(path: Path, limit_s: float) -> dict[str, Any]:
     """`{seconds, peak_mb, nodes}`, or `{reason}` where Netron cannot be timed here or does not finish in time."""
+    server = _serve(path)
+    address = f"http://127.0.0.1:{server.server_port}"
+
+    async def consent(tab: Tab) -> None:
+        cookie = {"name": "consent", "value": str(int(time.time())), "url": address}
+        await tab.call("Network.setCookie", cookie)
+
+    try:
+        page = f"{address}/?url={address}/model/{path.name}&identifier={path.name}"
+        return time_page(page, _DRAWN, limit_s, before=consent, flags=("--disable-gpu",))
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def time_page(
+    address: str, drawn: str, limit_s: float, *, before: Opened | None = None, flags: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Open a page in a browser of its own until the expression `drawn` is true; the keys of `measure`."""
     browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         return {"reason": "not run: no Chromium is installed (apt-get install chromium)"}
-    with tempfile.TemporaryDirectory() as profile:
-        server = _serve(path)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
-            browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--window-size=1600,1000",
-            f"--user-data-dir={profile}", "--remote-debugging-port=0", "--no-first-run",
+            browser, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1000",
+            "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={profile}", "--remote-debugging-port=0", "--no-first-run", *flags,
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "about:blank",
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             port = _debugging_port(Path(profile))
-            address = f"http://127.0.0.1:{server.server_port}"
-            return asyncio.run(_time(port, address, path, limit_s, process.pid))
+            return asyncio.run(_time(port, address, drawn, limit_s, process.pid, before))
         except (OSError, TimeoutError) as error:
             return {"reason": f"not run: {error}"}
         finally:
             process.kill()
             process.wait()
-            server.shutdown()
-            server.server_close()
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -86,32 +105,32 @@ def _debugging_port(profile: Path) -> int:
     raise TimeoutError("Chromium did not start within 30 s")
 
 
-async def _time(port: int, address: str, path: Path, limit_s: float, pid: int) -> dict[str, Any]:
+async def _time(
+    port: int, address: str, drawn: str, limit_s: float, pid: int, before: Opened | None
+) -> dict[str, Any]:
     import aiohttp
 
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/json") as answer:
             pages = [page for page in await answer.json() if page["type"] == "page"]
         async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-            tab = _Tab(socket)
-            cookie = {"name": "consent", "value": str(int(time.time())), "url": address}
-            await tab.call("Network.setCookie", cookie)
+            tab = Tab(socket)
+            if before is not None:
+                await before(tab)
             begun = time.perf_counter()
-            await tab.call(
-                "Page.navigate", {"url": f"{address}/?url={address}/model/{path.name}&identifier={path.name}"}
-            )
+            await tab.call("Page.navigate", {"url": address})
             peak = 0.0
             while time.perf_counter() - begun < limit_s:
                 peak = max(peak, _memory_mb(pid))
                 try:
-                    drawn = await tab.value(_DRAWN, limit_s - (time.perf_counter() - begun))
+                    found = await tab.value(drawn, limit_s - (time.perf_counter() - begun))
                 except TimeoutError:
                     break
-                if drawn:
+                if found:
                     return {
                         "seconds": time.perf_counter() - begun,
                         "peak_mb": max(peak, _memory_mb(pid)),
-                        "nodes": drawn,
+                        "nodes": found,
                     }
                 await asyncio.sleep(_STEP_S)
     return {"reason": f"nothing drawn within {limit_s:.0f} s ({peak:.0f} MB)"}
@@ -124,7 +143,7 @@ _DRAWN = (
 )
 
 
-class _Tab:
+class Tab:
     """One page of the browser, spoken to in its own protocol."""
 
     def __init__(self, socket: Any) -> None:
