@@ -143,11 +143,31 @@ class _Walker:
                 known = [value for value in inner if value is not None]
                 one_of = node.op in _CONTROL_ONE_OF
                 complete = len(known) == len(inner)
-                macs = macs + (max(known) if one_of else sum(known)) * _trips(node) if complete else None
+                macs = (
+                    macs + (max(known) if one_of else sum(known)) * self._trips(index, node)
+                    if complete
+                    else None
+                )
             self.node_macs[index][position] = macs
             total = None if macs is None or total is None else total + macs
         self._totals[index] = total
         return total
+
+    def _trips(self, index: int, node: Node) -> int:
+        """How often a body runs: as a constant or the scanned length says, once where the file does not."""
+        graph, source = self.model.graphs[index], node.inputs[0] if node.inputs else -1
+        trips: Any = None
+        if node.op == "Loop" and source >= 0:
+            values = graph.tensors[source].values
+            trips = values[0] if values and len(values) == 1 else None
+        elif node.op == "Scan" and node.attributes.get("num_scan_inputs") and node.inputs[-1] >= 0:
+            axes = node.attributes.get("scan_input_axes")
+            shape = self.shapes[index][node.inputs[-1]]
+            axis = axes[-1] if isinstance(axes, list) and axes else 0
+            trips = (
+                shape[axis] if shape and isinstance(axis, int) and -len(shape) <= axis < len(shape) else None
+            )
+        return trips if isinstance(trips, int) and 0 < trips < 1 << 31 else 1
 
     def peak(self, index: int) -> tuple[int | None, str | None, list[int]]:
         """Peak bytes, the name of the node where it is, and bytes alive at each node of one graph."""
@@ -168,12 +188,6 @@ class _Walker:
             nested = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
             self._peaks[index] = peak(graph, sizes, nested).size_bytes or 0
         return self._peaks.get(index, 0)
-
-
-def _trips(node: Node) -> int:
-    """How often a body runs; once where the file does not say."""
-    trips = node.attributes.get("trip_count")
-    return trips if isinstance(trips, int) and trips > 0 else 1
 
 
 def _sizes(graph: Graph, shapes: list[Shape]) -> list[int | None]:

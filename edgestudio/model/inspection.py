@@ -70,9 +70,10 @@ def analysed(path: Path, dimensions: Mapping[str, int] | None = None) -> Analysi
 
 def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) -> Analysis:
     if found.format == "tflite":
-        from edgestudio.model.formats import tflite
+        from edgestudio.model.formats import tflite, tflite_rows
 
-        return analyse(settled(model, dimensions), tflite.read(found, is_bound=True), dimensions)
+        bound = tflite_rows.with_rows(tflite.read(found, is_bound=True), model)
+        return analyse(settled(model, dimensions), bound, dimensions)
     if found.format in ("graphdef", "savedmodel"):
         from edgestudio.model.formats import tensorflow_shapes
 

@@ -168,6 +168,11 @@ def _aten_convolution(call: Call) -> int:
     return (_transposed(1) if call.flag("transposed") else _convolution(1))(call)
 
 
+def _network_convolution(call: Call) -> int:
+    """The convolution of a Core ML neural network, which is a transposed one as well."""
+    return (_transposed(1) if call.flag("isDeconvolution") else _convolution(1))(call)
+
+
 _CONV, _CONV_LAST = _convolution(1), _convolution(0, -1)
 
 RULES: dict[str, dict[str, Rule]] = {
@@ -193,7 +198,7 @@ RULES: dict[str, dict[str, Rule]] = {
     },
     "coreml": {
         "conv": _CONV, "conv_transpose": _transposed(1), "linear": _dense(-1), "matmul": _product(), "einsum": _einsum,
-        "lstm": _lstm_program, "gru": _lstm_program, "rnn": _lstm_program, "convolution": _CONV,
+        "lstm": _lstm_program, "gru": _lstm_program, "rnn": _lstm_program, "convolution": _network_convolution,
         "deconvolution": _transposed(1), "innerProduct": _dense(-1), "batchedMatmul": _product(),
         "uniDirectionalLSTM": _network_recurrent, "biDirectionalLSTM": _network_recurrent,
         "gru_layer": _network_recurrent, "simpleRecurrent": _network_recurrent,

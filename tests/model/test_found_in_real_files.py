@@ -8,11 +8,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgestudio.model.analysis import analyse
+from edgestudio.model.formats.coreml_shapes import output_shape
 from edgestudio.model.formats.pickle_text import Made, Named
+from edgestudio.model.formats.tflite_rows import with_rows
 from edgestudio.model.formats.torch_code import CodeReader, Methods
 from edgestudio.model.graph import Graph, Model, Node, Tensor
 from edgestudio.model.inspection import inspect_file
@@ -139,3 +142,100 @@ def test_nested_keras_models_and_classes_of_their_own(tmp_path: Path) -> None:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
         archive.write(tmp_path / "weights.h5", "model.weights.h5")
     assert [weight.shape for weight in read_model(tmp_path / "own.keras").weights] == [(3, 4)]
+
+
+def test_loops_count_their_known_trips(tmp_path: Path) -> None:
+    def value(name: str, shape: list[int] | None, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["s", "w"], ["o"]), helper.make_node("Identity", ["c"], ["d"])],
+        "body",
+        [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL), value("s", [1, 4])],
+        [value("d", [], TensorProto.BOOL), value("o", [1, 4])],
+    )
+    step = helper.make_graph(
+        [helper.make_node("Add", ["h", "v"], ["g"]), helper.make_node("MatMul", ["g", "w"], ["z"])],
+        "step",
+        [value("h", [1, 4]), value("v", [1, 4])],
+        [value("g", [1, 4]), value("z", [1, 4])],
+    )
+    path = onnx_model(
+        tmp_path / "made.onnx",
+        [
+            helper.make_node("Loop", ["trips", "on", "x"], ["y"], body=body),
+            helper.make_node("Scan", ["x", "many"], ["last", "all"], body=step, num_scan_inputs=1),
+        ],
+        {"x": [1, 4], "many": [5, 1, 4]},
+        {"y": [1, 4], "all": [5, 1, 4]},
+        {"w": np.ones((4, 4), np.float32), "trips": np.array(3), "on": np.array(True)},
+    )
+    assert inspect_file(path)["macs"] == 3 * 16 + 5 * 16
+
+
+def test_a_nested_keras_2_model_is_called_a_second_time(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+
+    def layer(kind: str, name: str, inbound: list[object], **config: object) -> dict[str, object]:
+        return {
+            "class_name": kind,
+            "name": name,
+            "config": {"name": name, **config},
+            "inbound_nodes": inbound,
+        }
+
+    inner = {"class_name": "Dense", "config": {"name": "inner", "units": 2}}
+    layers = [
+        layer("InputLayer", "i", [], batch_input_shape=[None, 4]),
+        layer("Sequential", "sub", [[["i", 0, 0, {}]]], layers=[inner]),
+        layer("Dense", "end", [[["sub", 1, 0, {}]]], units=3),
+    ]
+    config = {"name": "m", "layers": layers, "input_layers": [["i", 0, 0]], "output_layers": [["end", 0, 0]]}
+    with h5py.File(tmp_path / "made.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": config})
+        file.create_dataset("model_weights/sub/inner/kernel:0", data=np.zeros((4, 2), np.float32))
+        file.create_dataset("model_weights/end/end/kernel:0", data=np.zeros((2, 3), np.float32))
+    summary = inspect_file(tmp_path / "made.h5")
+    assert not summary["warnings"]
+    assert [each["name"] for each in summary["outputs"]] == ["end"]
+    assert (summary["nodes"], summary["parameters"]) == (2, 14)
+
+
+def test_a_transposed_layer_of_a_core_ml_network() -> None:
+    node = Node("up", "convolution", attributes={"isDeconvolution": True})
+    assert count("coreml", Call(node, [(1, 16, 8, 8), (16, 4, 2, 2)], [(1, 4, 16, 16)])) == 16 * 64 * 16
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "shapes", "expected"),
+    [
+        ("innerProduct", {"inputChannels": 8, "outputChannels": 3}, [(10, 1, 8)], (10, 1, 3)),
+        ("innerProduct", {"inputChannels": 8, "outputChannels": 3}, [(8, 1, 1)], (3, 1, 1)),
+        ("reshapeStatic", {"targetShape": [10, 4, 2]}, [(10, 1, 8)], (10, 4, 2)),
+        ("transpose", {"axes": [1, 0, 2]}, [(10, 4, 2)], (4, 10, 2)),
+        ("expandDims", {"axes": [0, -1]}, [(4, 2)], (1, 4, 2, 1)),
+        ("squeeze", {"axes": [-1]}, [(1, 4, 1)], (1, 4)),
+        ("batchedMatmul", {"transposeB": True}, [(4, 10, 2), (4, 7, 2)], (4, 10, 7)),
+        ("sliceStatic", {"beginIds": [1, 0], "endIds": [3, 0], "strides": [1, 2], "endMasks": [False, True]},
+         [(5, 8)], (2, 4)),
+    ],
+)  # fmt: skip
+def test_arrays_in_core_ml_networks(
+    op: str, attributes: dict[str, object], shapes: list[tuple[int, ...]], expected: tuple[int, ...]
+) -> None:
+    assert output_shape(Node("made", op, attributes=attributes), shapes) == expected
+
+
+def test_open_sizes_of_tflite_follow_from_the_operators() -> None:
+    def graph(rows: int | None) -> Graph:
+        tensors = (Tensor("x", "float32", (1, 10, 16), "input"), Tensor("r", "float32", (rows, rows)),
+                   Tensor("w", "float32", (32, 16), "constant"), Tensor("f", "float32", (rows, 32)),
+                   Tensor("y", "float32", (rows, 32), "output"))  # fmt: skip
+        nodes = (Node("r", "RESHAPE", (0,), (1,)), Node("f", "FULLY_CONNECTED", (1, 2), (3,)),
+                 Node("y", "RELU", (3,), (4,)))  # fmt: skip
+        return Graph("main", nodes, tensors, (0,), (4,))
+
+    bound, read = (Model("tflite", None, None, {}, (graph(rows),), 0) for rows in (1, None))
+    known = with_rows(bound, read)
+    assert [tensor.shape for tensor in known.main.tensors][3:] == [(10, 32), (10, 32)]
+    assert analyse(read, known).macs == 10 * 16 * 32

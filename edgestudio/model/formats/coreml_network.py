@@ -111,6 +111,8 @@ class _Params:
             return message.integer(number)
         if code in ("f", "d"):
             return message.real(number)
+        if code == "*b":
+            return [bool(value) for value in message.integers(number)[:_MAX_LIST]]
         if code == "*i":
             return message.integers(number)[:_MAX_LIST]
         if code in ("*f", "*d"):

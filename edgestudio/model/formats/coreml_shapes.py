@@ -13,6 +13,7 @@ Shape = tuple[Dimension, ...] | None
 _SAME = {
     "activation", "batchnorm", "scale", "bias", "softmax", "unary", "lrn", "mvn", "l2normalize", "dropout", "clip",
     "copy", "addBroadcastable", "softmaxND",
+    "layerNormalization", "gelu", "tanh", "erf",
 }  # fmt: skip
 _ELEMENTWISE = {"add", "multiply", "average", "max", "min", "subtractBroadcastable", "multiplyBroadcastable"}
 
@@ -29,6 +30,14 @@ def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
         return first
     if node.op in _ELEMENTWISE:
         return max((shape for shape in inputs if shape is not None), key=_known_elements)
+    wide = _ARRAY_RULES.get(node.op)
+    if wide is not None:
+        try:
+            found = wide(node.attributes, first, inputs)
+        except (LookupError, TypeError, ValueError):
+            return None
+        if found is not None or node.op not in _RULES:
+            return found
     rule = _RULES.get(node.op)
     if rule is None or len(first) < 3:
         return _dense(first, node.attributes) if node.op == "innerProduct" else None
@@ -137,6 +146,69 @@ def _pad(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
     return image[0], image[1] + sum(edges[0]), image[2] + sum(edges[1])
 
 
+def _array_dense(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    """On arrays the last axis is multiplied; an image, whose three are one vector, is left to the other rule."""
+    if shape[-1] != attributes.get("inputChannels") or (
+        len(shape) >= 3 and math.prod(shape[-3:]) == shape[-1]
+    ):
+        return None
+    return (*shape[:-1], attributes["outputChannels"])
+
+
+def _array_reshape(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    return tuple(attributes["targetShape"])
+
+
+def _array_transpose(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    return tuple(shape[axis] for axis in attributes["axes"])
+
+
+def _array_expand(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    axes = attributes["axes"]
+    rank = len(shape) + len(axes)
+    ones, sizes = {axis % rank for axis in axes}, iter(shape)
+    return tuple(1 if axis in ones else next(sizes) for axis in range(rank))
+
+
+def _array_squeeze(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    axes = attributes.get("axes")
+    dropped = {axis % len(shape) for axis in axes} if axes else {i for i, s in enumerate(shape) if s == 1}
+    return tuple(size for axis, size in enumerate(shape) if axis not in dropped)
+
+
+def _array_product(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    other = inputs[1] if len(inputs) > 1 else (attributes["weightMatrixFirstDimension"],
+                                               attributes["weightMatrixSecondDimension"])  # fmt: skip
+    if other is None:
+        return None
+    rows = shape[-1] if attributes.get("transposeA") else shape[-2]
+    columns = other[-2] if attributes.get("transposeB") else other[-1]
+    head = shape[:-2] if len(shape) >= len(other) else other[:-2]
+    return (*head, rows, columns)
+
+
+def _array_embedding(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    return (*shape[:-1], attributes["embeddingSize"])
+
+
+def _array_slice(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
+    begins, ends, steps = attributes["beginIds"], attributes["endIds"], attributes["strides"]
+    open_begin, open_end = attributes.get("beginMasks") or [], attributes.get("endMasks") or []
+    drops = attributes.get("squeezeMasks") or []
+    out = []
+    for axis, size in enumerate(shape):
+        start = None if axis < len(open_begin) and open_begin[axis] else begins[axis]
+        stop = None if axis < len(open_end) and open_end[axis] else ends[axis]
+        if not (axis < len(drops) and drops[axis]):
+            out.append(len(range(*slice(start, stop, steps[axis]).indices(size))))
+    return tuple(out)
+
+
+_ARRAY_RULES = {
+    "innerProduct": _array_dense, "reshapeStatic": _array_reshape, "transpose": _array_transpose,
+    "expandDims": _array_expand, "squeeze": _array_squeeze, "batchedMatmul": _array_product,
+    "embeddingND": _array_embedding, "sliceStatic": _array_slice,
+}  # fmt: skip
 _RULES = {
     "convolution": _convolution, "pooling": _pooling, "concat": _concat, "upsample": _upsample,
     "innerProduct": _dense_image, "flatten": _flatten, "reshape": _reshape, "padding": _pad,

@@ -110,7 +110,7 @@ class KerasGraphs:
                 inputs[name] = index
                 continue
             pending += [(layer, path, position, call) for position, call in enumerate(calls)]
-        self._run(builder, pending, depth)
+        self._run(builder, pending, depth, _first_calls(config, layers))
         wanted = [_reference(item) for item in _references(config.get("input_layers"))]
         ordered = [inputs[name] for name, *_ in wanted if name in inputs] or list(inputs.values())
         outputs = [
@@ -121,7 +121,11 @@ class KerasGraphs:
         return ordered, outputs
 
     def _run(
-        self, builder: GraphBuilder, pending: list[tuple[dict[str, Any], str, int, Any]], depth: int
+        self,
+        builder: GraphBuilder,
+        pending: list[tuple[dict[str, Any], str, int, Any]],
+        depth: int,
+        firsts: Mapping[str, int],
     ) -> None:
         """Add calls as their inputs become known; a file lists layers in no order to rely on."""
         while pending:
@@ -141,7 +145,7 @@ class KerasGraphs:
                     indices.append(index)
                 outs = self._call(builder, layer, path, indices, shown, depth)
                 for slot, index in enumerate(outs):
-                    builder.keys[(name, position, slot)] = index
+                    builder.keys[(name, position + firsts.get(name, 0), slot)] = index
             if len(waiting) == len(pending):
                 names = ", ".join(_name(layer) for layer, *_ in waiting[:3])
                 self.warnings.append(
@@ -314,6 +318,17 @@ def _reference(item: Any) -> tuple[str, int, int]:
         return ("", -1, -1)
     numbers = [part if isinstance(part, int) else -1 for part in history[1:3]]
     return str(history[0]), numbers[0], numbers[1]
+
+
+def _first_calls(config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """What the first call of each layer is numbered: Keras 2 counts the call that built a nested model too."""
+    last: dict[str, int] = {}
+    calls = [call for layer in layers for call in layer.get("inbound_nodes") or []]
+    for item in [*_references(config.get("output_layers")), *(s for call in calls for s in _sources(call))]:
+        name, number, _ = _reference(item)
+        last[name] = max(last.get(name, 0), number)
+    counts = {_name(layer): len(layer.get("inbound_nodes") or []) for layer in layers}
+    return {name: max(number - counts[name] + 1, 0) for name, number in last.items() if counts.get(name)}
 
 
 def _sources(call: Any, depth: int = 0) -> Iterator[Any]:

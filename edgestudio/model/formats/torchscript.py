@@ -50,6 +50,11 @@ def read(found: Recognised) -> Model:
     reader.read(module)
     used = reader.used_weights
     weights = [tensor for tensor in tensors_below(module) if tensor.name not in used]
+    if any(value.kind == "input" and value.shape is None for value in reader.graphs[0].tensors):
+        warnings.append(
+            "the file does not say how large its inputs are, so operations and memory are not counted; "
+            "export it with torch.export or to ONNX for that"
+        )
     return Model(
         format="torchscript",
         format_version=f"version {version}" if version else None,
