@@ -75,6 +75,8 @@ class TelemetryService:
             self._recorder.take(board_id, record)
         if self._alerts is not None and kind_of(record) == KIND_WINDOW:
             self._alerts.look(board_id, series)
+        elif self._alerts is not None and kind_of(record) == KIND_EVENT:
+            self._alerts.hear(board_id, record)
 
     def presence(self, board_id: str, presence: str, problem: EdgeStudioError | None) -> None:
         """Say in the series why nothing arrives."""

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from edgestudio.monitor.alerts import AlertBook, Change, Limits
 from edgestudio.monitor.series import BoardSeries
 from edgestudio.studio.notices import NoticeService
+from edgestudio.wire.fields import clean_text
 
+# What a board says once and a dashboard would not show: what to do next.
+_TOLD = {
+    "placement.fallback": "A driver or an operator is missing; the board's information lists where each node runs.",
+    "model.creep": "Push another release, or go back to the one before.",
+    "model.making_room": "It serves again when the dry run is over.",
+    "peer.reset": "If that was not meant, look at who was at the board.",
+}
 # Enough to judge the newest windows by; the dashboard has the rest.
 _SPAN_S = 60.0
 
@@ -32,6 +41,13 @@ class AlertService:
             else:
                 self._notices.add(alert.severity, f"{name}: {alert.text}", hint=alert.remedy)
         return changes
+
+    def hear(self, board: str, record: Mapping[str, Any]) -> None:
+        """Pass on what a board tells once and that somebody should see."""
+        hint = _TOLD.get(str(record.get("name")))
+        if hint is not None:
+            text = clean_text(str(record.get("text", "")), 300)
+            self._notices.add("warning", f"{self.name_of(board)}: {text}", hint=hint)
 
     def forget(self, board: str) -> None:
         """A board is no longer here."""
