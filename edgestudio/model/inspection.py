@@ -44,7 +44,7 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     progress.partial("graph", str(graph_path))
     progress.phase("add up", 0.6)
     dimensions = params.get("dimensions") or {}
-    analysis = _analysed(found, model, dimensions)
+    analysis = _analysed(found, model, dimensions, shows_sizes=True)
     graph_path = _write_graph(analysis.model, out_dir)
     progress.phase("hash", 0.9)
     digest = params.get("sha256") or _sha256(path)
@@ -68,12 +68,16 @@ def analysed(path: Path, dimensions: Mapping[str, int] | None = None) -> Analysi
     return _analysed(found, read_recognised(found), dimensions or {})
 
 
-def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) -> Analysis:
+def _analysed(
+    found: Recognised, model: Model, dimensions: Mapping[str, int], *, shows_sizes: bool = False
+) -> Analysis:
+    """With `shows_sizes` the model of the analysis has the given sizes; else the names of the file."""
+    given = dimensions if shows_sizes else {}
     if found.format == "tflite":
         from edgestudio.model.formats import tflite, tflite_rows
 
         bound = tflite_rows.with_rows(tflite.read(found, is_bound=True), model)
-        return analyse(settled(model, dimensions), bound, dimensions)
+        return analyse(settled(model, given), bound, dimensions)
     if found.format in ("graphdef", "savedmodel"):
         from edgestudio.model.formats import tensorflow_shapes
 
@@ -81,14 +85,14 @@ def _analysed(found: Recognised, model: Model, dimensions: Mapping[str, int]) ->
         return analyse(bound if dimensions else model, bound, dimensions)
     if found.format != "onnx" or not model.main.nodes:
         with uncollected():
-            return analyse(settled(model, dimensions), None, dimensions)
+            return analyse(settled(model, given), None, dimensions)
     from edgestudio.model.formats.onnx_shapes import infer_shapes
 
     with uncollected():
         inferred = infer_shapes(model, found.file)
         chosen = {**batch_symbols(inferred), **dimensions}
         bound = infer_shapes(model, found.file, chosen) if _is_open(model) else inferred
-        return analyse(bound if dimensions else inferred, bound, dimensions)
+        return analyse(bound if given else inferred, bound, dimensions)
 
 
 def _is_open(model: Model) -> bool:
