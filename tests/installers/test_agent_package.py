@@ -69,7 +69,7 @@ def test_wheel_holds_the_rooms_of_the_board_only(tmp_path: Path) -> None:
 
 def test_package_runs_without_the_rest_of_the_project(package: Path, tmp_path: Path) -> None:
     library = package / "opt" / "edgestudio-agent" / "lib"
-    probe = "import edgestudio.agent.main as m, edgestudio, sys; print(edgestudio.__path__[0]); sys.exit(m.main(['--help']))"
+    probe = "import edgestudio.agent.main as m, edgestudio, sys; print(edgestudio.__path__[0]); m.main(['--help'])"
     site = next(path for path in sys.path if path.endswith("site-packages"))
     environment = {**os.environ, "PYTHONPATH": f"{library}:{site}"}
     command = [sys.executable, "-S", "-c", probe]
