@@ -211,7 +211,11 @@ class Board:
                 if state["safe_mode"]:
                     self.seen.outcomes["safe mode, resumed"] += 1
                     await self.session.resume("digits")
-                elif state["phase"] != "IDLE":
+                elif state["phase"] not in (
+                    "IDLE",
+                    "OFFERED",
+                    "RECEIVING",
+                ):  # what hung up may be taken up again
                     problem = f"still {state['phase']}"
                 elif model["active"] is None:
                     problem = "nothing is active"

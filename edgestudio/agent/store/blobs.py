@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -162,6 +163,12 @@ class BlobStore:
                 for twin, chunk in enumerate(other.chunks):
                     if chunk == spec.chunks[index] and twin not in self._have[other.sha256]:
                         self._keep(other, twin, data)
+            due = [key for key, count in self._unsynced.items() if count >= SYNC_EVERY_CHUNKS]
+            self._unsynced.update(dict.fromkeys(due, 0))
+        # Without the lock: the next chunks are written while the disk works.
+        for part in map(self._part, due):
+            with explained("writing a chunk"), contextlib.suppress(FileNotFoundError):  # discarded meanwhile
+                self._ops.fsync(part)
 
     def complete(self, digest: str) -> list[int]:
         """Check the whole file and make it a blob; returns the chunks that must be sent again, [] when done."""
@@ -239,11 +246,7 @@ class BlobStore:
     def _keep(self, spec: ReleaseFile, index: int, data: bytes) -> None:
         with explained("writing a chunk"):
             self._ops.pwrite(self._part(spec.sha256), index * CHUNK_BYTES, data)
-            unsynced = self._unsynced.get(spec.sha256, 0) + 1
-            if unsynced >= SYNC_EVERY_CHUNKS:
-                self._ops.fsync(self._part(spec.sha256))
-                unsynced = 0
-            self._unsynced[spec.sha256] = unsynced
+            self._unsynced[spec.sha256] = self._unsynced.get(spec.sha256, 0) + 1
             self._ops.pwrite(self._map(spec.sha256), index, b"\x01")
         self._have[spec.sha256].add(index)
 
