@@ -60,8 +60,10 @@ def test_a_result_tells_everything(sample: Path) -> None:
         ("mnist/mnist_cntk_opset8.onnx", "mnist/mnist_images", image(colour="grey", scale=1), 0.99),
         ("mnist/mnist_valid_f.tflite", "mnist/mnist_t10k_0_1000.npz", None, 0.960),
         ("mnist/mnist_valid_q.tflite", "mnist/mnist_t10k_0_1000.npz", None, 0.958),
-        ("mnist/mnist_trained_lstm.tflite", "mnist/mnist_t10k_0_1000.npz", image(colour="grey"), 0.923),
-        ("mnist/mnist_trained_lstm_int8.tflite", "mnist/mnist_t10k_0_1000.npz", image(colour="grey"), 0.922),
+        # Each image stands for itself. With the state of the image before carried over, as a plain interpreter does
+        # when nobody resets it, these two reach only 0.923 and 0.922.
+        ("mnist/mnist_trained_lstm.tflite", "mnist/mnist_t10k_0_1000.npz", image(colour="grey"), 0.978),
+        ("mnist/mnist_trained_lstm_int8.tflite", "mnist/mnist_t10k_0_1000.npz", image(colour="grey"), 0.977),
         (
             "ic01_mlperf_tiny/pretrainedResnet.tflite",
             "ic01_mlperf_tiny/cifar10_images",
