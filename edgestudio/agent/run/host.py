@@ -228,10 +228,15 @@ class ModelHost:
         if self._transport is not None:
             self._transport.close()
         if self._process is not None:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._watchers[1]), CLOSE_S)
-            self.kill("closed")
-            await asyncio.gather(*self._watchers, return_exceptions=True)
+            try:
+                if self._watchers:
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(asyncio.shield(self._watchers[1]), CLOSE_S)
+            finally:
+                # When the loop ends, the watchers are cancelled with everything else: the child is reaped all the same.
+                self.kill("closed")
+                await asyncio.gather(*self._watchers, return_exceptions=True)
+                await self._process.wait()
         for arena in self._arenas or ():
             arena.close()
         self._arenas = None
