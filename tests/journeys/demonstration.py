@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.journeys.screen import ScreenUnavailableError, virtual_screen
+from tests.journeys.stage import perform
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = "1600x1000"
@@ -323,38 +323,6 @@ def _plain(widget: Any) -> str:
     return str(text)
 
 
-def _play_here(output: Path) -> int:
-    """Run the application in this process, with the hand in a thread beside it."""
-    from PySide6.QtCore import QTimer
-
-    from edgestudio.ui import app as application
-
-    outcome: list[Demonstration] = []
-
-    class Watched(application.App):
-        """The application as it is, known to the demonstration."""
-
-        def __init__(self, studio: Any) -> None:
-            super().__init__(studio)
-            QTimer.singleShot(0, self._begin_demonstration)
-
-        def _begin_demonstration(self) -> None:
-            demonstration = Demonstration(self, output)
-            outcome.append(demonstration)
-
-            def play() -> None:
-                try:
-                    demonstration.play()
-                finally:
-                    self.bridge.post(self.end)
-
-            threading.Thread(target=play, name="hand", daemon=True).start()
-
-    application.App = Watched  # type: ignore[misc]
-    status = application.run([])
-    return status or (1 if not outcome or outcome[0].failed else 0)
-
-
 def main() -> int:
     """Bring a screen, play, and give the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -366,7 +334,7 @@ def main() -> int:
     output = arguments.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     if arguments.on_this_display:
-        return _play_here(output)
+        return perform(lambda app: Demonstration(app, output))
     for old in output.glob("[0-9][0-9]-*.png"):
         old.unlink()
     try:

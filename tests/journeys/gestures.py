@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.journeys.stage import perform
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "resources" / "sample" / "digits.onnx"
@@ -157,35 +158,8 @@ class Gestures:
 
 def main() -> int:
     """Run the application here, with the hand in a thread beside it."""
-    from PySide6.QtCore import QTimer
-
-    from edgestudio.ui import app as application
-
     output = Path(sys.argv[1])
-    outcome: list[Gestures] = []
-
-    class Watched(application.App):
-        """The application as it is, known to the gestures."""
-
-        def __init__(self, studio: Any) -> None:
-            super().__init__(studio)
-            QTimer.singleShot(0, self._begin_gestures)
-
-        def _begin_gestures(self) -> None:
-            gestures = Gestures(self, output)
-            outcome.append(gestures)
-
-            def play() -> None:
-                try:
-                    gestures.play()
-                finally:
-                    self.bridge.post(self.end)
-
-            threading.Thread(target=play, name="hand", daemon=True).start()
-
-    application.App = Watched  # type: ignore[misc]
-    status = application.run([])
-    return status or (1 if not outcome or outcome[0].failed else 0)
+    return perform(lambda app: Gestures(app, output))
 
 
 if __name__ == "__main__":
