@@ -9,9 +9,10 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from edgestudio import __version__
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = list(argv)
     console = Console(is_json="--json" in arguments)
     try:
-        return _main(arguments, console)
+        with _terminated_as_interrupted():
+            return _main(arguments, console)
     except EdgeStudioError as error:
         if error.code in _WITH_DETAILS and error.details:
             error.hint = f"{error.hint} {_kept(error.details)}".strip()
@@ -52,6 +54,23 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001  what nobody expected is a bug and says so
         console.error(_bug(error))
         return 3
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a verb as Ctrl+C does, from its first import on; once a loop runs, `_run` takes it over."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _main(arguments: list[str], console: Console) -> int:

@@ -130,7 +130,8 @@ def test_an_interrupted_verb_ends_with_130_and_leaves_no_worker(tmp_path, number
     family: list[psutil.Process] = []
     deadline = time.monotonic() + 60
     while not family and time.monotonic() < deadline:
-        family = psutil.Process(verb.pid).children(recursive=True)
+        # Imports start children of their own (`ldconfig -p`), which are gone at once.
+        family = [child for child in psutil.Process(verb.pid).children(recursive=True) if _is_worker(child)]
         time.sleep(0.05)
     assert family, "no worker was started"
     verb.send_signal(number)
@@ -139,3 +140,39 @@ def test_an_interrupted_verb_ends_with_130_and_leaves_no_worker(tmp_path, number
     assert json.loads(out)["error"]["code"] == "interrupted"
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_verb_interrupted_while_it_imports_ends_with_130_too(number):
+    verb = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED_IMPORT, str(int(number))],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    out, err = verb.communicate(timeout=60)
+    assert verb.returncode == 130, err
+    assert json.loads(out)["error"]["code"] == "interrupted"
+
+
+# Sends itself the signal at the first import that a verb brings.
+_INTERRUPTED_IMPORT = """
+import os, sys
+from edgestudio.__main__ import main
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "edgestudio.studio.app":
+            os.kill(os.getpid(), int(sys.argv[1]))
+            for _ in range(1000):
+                pass
+
+sys.meta_path.insert(0, Interrupting())
+sys.exit(main(["recipes", "--json"]))
+"""
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "--worker" in process.cmdline()
+    except psutil.Error:
+        return False
