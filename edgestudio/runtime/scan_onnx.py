@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgestudio.runtime.protobuf import LEN, VARINT, fields, message, repeated_ints, signed, text
-from edgestudio.runtime.scan import Findings
+from edgestudio.runtime.scan_findings import Findings
 from edgestudio.runtime.scan_growth import INTERESTING, MAX_VALUES, Growth, Made
 from edgestudio.runtime.scan_tensors import sparse, tensor, value_info
 
