@@ -25,12 +25,12 @@ from edgestudio.agent.observe.capture import CaptureRing
 from edgestudio.agent.observe.recorder import Origin, Recorder
 from edgestudio.agent.observe.reporter import Reporter
 from edgestudio.agent.observe.sensors.bank import RealBank, SensorBank
-from edgestudio.agent.run.bench import bench
 from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.run.queue import NORMAL
+from edgestudio.agent.run.serving import Serving
 from edgestudio.agent.run.spawn import walls
-from edgestudio.agent.run.work import Work
 from edgestudio.agent.settings import AgentSettings
+from edgestudio.agent.start_guard import QUICK_S, StartGuard
 from edgestudio.agent.store.board import BoardStore
 from edgestudio.agent.store.fsops import DiskOps, FileOps
 from edgestudio.agent.store.gc import FINISHED
@@ -48,10 +48,7 @@ from edgestudio.wire.release import ReleaseManifest
 
 __all__ = ["AgentSettings", "ReleaseTrust", "Supervisor"]
 
-QUICK_STARTS = 5
-QUICK_S = 60.0
 ROLLBACK_S = 300.0
-INFER_S = 30.0
 MAX_THREADS = 4
 
 
@@ -101,8 +98,9 @@ class Supervisor:
         self.intake = Intake(self.store, self.facts, self.ledger)
         steps = InstallSteps(self.store, self.models, self.reporter.temperature_c)
         self.machine = InstallMachine(self.store, self.ledger, self.intake, steps)
+        self.serving = Serving(self.store, self.models, self.emit_event)
+        self._guard = StartGuard(self.store, self.emit_event)
         self._settled: asyncio.TimerHandle | None = None
-        self._waking: asyncio.Task[None] | None = None
         self._started = time.monotonic()
         self._walls: dict[str, Any] = {}
 
@@ -116,13 +114,13 @@ class Supervisor:
                 "store.recovered", text="The state file was damaged; the board recovered.", level="warning",
                 used=self.store.verdict,
             )  # fmt: skip
-        self._count_start()
+        self._guard.count_start()
         self.emit_event("agent.started", text=f"The agent {__version__} started.", version=__version__)
         reach("started")
         self.reporter.start()
         await self.models.start()
         await self.machine.recover()
-        self._settled = asyncio.get_running_loop().call_later(QUICK_S, self._settle)
+        self._settled = asyncio.get_running_loop().call_later(QUICK_S, self._guard.settle)
 
     async def stop(self) -> None:
         """Stop inferring, close the hosts, flush the spool. An open install goes on at the next start."""
@@ -131,7 +129,7 @@ class Supervisor:
         await self.machine.stop()
         await self.reporter.stop()
         await self.models.stop()
-        self._settle()
+        self._guard.settle()
         self.emit_event("agent.stopped", text="The agent stopped.")
         self.recorder.close()
 
@@ -292,54 +290,30 @@ class Supervisor:
         `feeds` are named input tensors, or {"input": raw item} that goes through the release's own pipeline when the
         model has no input of that name.
         """
-        bay = self.models.required(model)
-        seat = bay.serving
-        names = {item["name"] for item in seat.loaded.inputs} if seat else set()
-        kind = "item" if set(feeds) == {"input"} and "input" not in names else "feeds"
-        answer = await bay.ask_work(
-            Work(kind, feeds), deadline_s=deadline_ms / 1e3 if deadline_ms else INFER_S, priority=priority
-        )
-        return {key: value for key, value in answer.items() if key not in ("id", "mark")}
+        return await self.serving.infer(model, feeds, deadline_ms=deadline_ms, priority=priority)
 
     async def bench(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """POST /v1/bench: latency of the active model in its host: keys of `bench` on the command line."""
-        bay = self.models.required(str(options.get("model", "")))
-        seat = bay.serving
-        assert seat is not None
-        result = await bench(seat, soak_minutes=float(options.get("soak_minutes") or 0.0))
-        sensors = self._sensors()
+        result = await self.serving.bench(options)
         result["environment"].update(
-            hardware=self.facts.hardware, arch=self.facts.arch, simulated=self.is_simulated, sensors=sensors
-        )
+            hardware=self.facts.hardware, arch=self.facts.arch, simulated=self.is_simulated,
+            sensors=self._sensors(),
+        )  # fmt: skip
         return result
 
     def pause(self, model: str) -> dict[str, Any]:
         """Stop inferring on the release's own source; /v1/infer is still answered."""
-        return self._set_paused(model, is_paused=True)
+        return self.serving.pause(model, is_paused=True)
 
     def resume(self, model: str) -> dict[str, Any]:
         """Infer again on the release's own source; a person's word that also ends safe mode."""
-        if self.store.state.safe_mode:
-            self.store.state.safe_mode = ""
-            self.store.save()
-            self._waking = asyncio.get_running_loop().create_task(self.models.start())
-            self.emit_event("agent.resumed", text="A person ended safe mode.")
-            return {"model": model, "paused": False}
-        return self._set_paused(model, is_paused=False)
+        return self.serving.resume(model)
 
     def open_pairing(self) -> str:
         """Open the pairing window and return the code that is shown on the board."""
         return self.pairing.open().code
 
     # ------------------------------------------------------------------ inside
-
-    def _set_paused(self, model: str, *, is_paused: bool) -> dict[str, Any]:
-        bay = self.models.required(model)
-        bay.is_paused = is_paused
-        self.store.state.models[bay.model].paused = is_paused
-        self.store.save()
-        self.emit_event("model.paused" if is_paused else "model.resumed", model=bay.model)
-        return {"model": bay.model, "paused": is_paused}
 
     def _view(self, row: InstallRow) -> dict[str, Any]:
         return {**install_view(self.store, row), "need": self.intake.need(row)}
@@ -380,21 +354,3 @@ class Supervisor:
         times = psutil.Process().cpu_times()
         hosts = [bay.serving.host.cpu_seconds() for bay in self.models.bays.values() if bay.serving]
         return float(times.user + times.system) + sum(hosts)
-
-    def _count_start(self) -> None:
-        """An agent that keeps dying soon after its start serves nothing, so that it can be reached and mended."""
-        state = self.store.state
-        state.boots += 1
-        state.quick_starts = [*state.quick_starts, time.time()][-QUICK_STARTS:]
-        if len(state.quick_starts) >= QUICK_STARTS:
-            state.safe_mode = state.safe_mode or f"the agent ended unexpectedly {QUICK_STARTS} times in a row"
-        with contextlib.suppress(EdgeStudioError):
-            self.store.save()
-        if state.safe_mode:
-            self.emit_event("agent.safe_mode", text=f"Safe mode: {state.safe_mode}.", level="error")
-
-    def _settle(self) -> None:
-        """It has run long enough, or stops cleanly: no crash loop."""
-        self.store.state.quick_starts = []
-        with contextlib.suppress(EdgeStudioError):
-            self.store.save()

@@ -11,13 +11,13 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelHost
-from edgestudio.agent.run.queue import NORMAL, PRIORITIES
+from edgestudio.agent.run.keeper import Neighbour, Surroundings
+from edgestudio.agent.run.queue import PRIORITIES
 from edgestudio.agent.run.seat import Seat
 from edgestudio.agent.run.work import Work, work_of
 from edgestudio.runtime.board_policy import BoardPolicy, load_board_policy
@@ -39,29 +39,6 @@ _PUBLIC = (
 )  # fmt: skip
 Answer = dict[str, Any]
 Count = Callable[[str], None]
-
-
-class Neighbour(Protocol):
-    """Another model of the board."""
-
-    async def ask_work(self, work: Work, *, deadline_s: float | None, priority: int = NORMAL) -> Answer:
-        """Its answer; EdgeStudioError when there is none."""
-
-    async def offer_work(self, work: Work, *, priority: int) -> None:
-        """Line it up; nobody waits for the answer."""
-
-
-class Surroundings(Protocol):
-    """What a live pipeline needs of the agent."""
-
-    folder: Path
-    """Where the agent keeps its data, and the board's owner the board's configuration."""
-
-    def neighbour(self, model: str) -> Neighbour | None:
-        """Another model of the board."""
-
-    def event(self, name: str, text: str, *, level: str = "info", model: str = "", **data: Any) -> None:
-        """Record something that happened."""
 
 
 class LivePipeline:

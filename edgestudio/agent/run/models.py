@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from edgestudio.agent.observe.capture import CaptureRing
-from edgestudio.agent.run.bay import ModelBay, no_model
+from edgestudio.agent.run.bay import ModelBay
+from edgestudio.agent.run.dispatch import no_model
 from edgestudio.agent.run.host import HostDiedError
 from edgestudio.agent.run.seat import Seat
 from edgestudio.agent.store.board import BoardStore
