@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prepares a checkout: a Python environment in .venv with the pinned packages, and the system libraries that
-# the window needs. `setup.sh tests` also brings what the tests use, a virtual screen and the extras `netron-view` and `fleet`.
+# the window needs. `setup.sh tests` also brings what the tests use: a virtual screen, a broker, a tracer, old runtimes
+# beside the present one, and the extras `netron-view` and `fleet`.
 # Says what it does; safe to run again.
 set -eu
 cd "$(dirname "$0")/.."
@@ -38,7 +39,7 @@ install_system() {
         chosen="$chosen $name"
     done
     # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $chosen >/dev/null \
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq --no-install-recommends $chosen >/dev/null \
         || fail "apt-get could not install:$chosen" "Look at its message above; without network these must be installed beforehand."
 }
 
@@ -65,6 +66,10 @@ if [ "$(uname -s)" = Linux ]; then
         command -v Xvfb >/dev/null 2>&1 || wanted="$wanted xvfb"
         command -v xdotool >/dev/null 2>&1 || wanted="$wanted xdotool"
     fi
+    if [ "$purpose" = tests ]; then
+        command -v strace >/dev/null 2>&1 || wanted="$wanted strace"
+        [ -x /usr/sbin/mosquitto ] || command -v mosquitto >/dev/null 2>&1 || wanted="$wanted mosquitto"
+    fi
     # shellcheck disable=SC2086
     [ -z "$wanted" ] || install_system $wanted
 fi
@@ -76,7 +81,7 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     install_system "python$version-venv"
 fi
 
-stamp=".venv/installed-$purpose-$(cat pyproject.toml constraints.txt installers/setup.sh | cksum | tr ' ' '-')"
+stamp=".venv/installed-$purpose-$(cat pyproject.toml constraints.txt installers/setup.sh installers/old-runtimes/* | cksum | tr ' ' '-')"
 if [ ! -e "$stamp" ]; then
     say "creating .venv and installing the pinned packages (about a minute)"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
@@ -99,5 +104,15 @@ PYTHON
         || fail "the Python packages could not be installed." "pip's message is above; a package index (or PIP_FIND_LINKS with the files) must be reachable."
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . \
         || fail "EdgeStudio itself could not be installed into .venv." "pip's message is above."
+    if [ "$purpose" = tests ]; then
+        # Each in a folder of its own: a test puts one before the present runtime for a process at a time.
+        for list in installers/old-runtimes/*.txt; do
+            name=$(basename "$list" .txt)
+            rm -rf ".venv/old-runtimes/$name"
+            .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+                --require-hashes --target ".venv/old-runtimes/$name" -r "$list" \
+                || fail "the old runtime $name could not be installed." "pip's message is above."
+        done
+    fi
     : >"$stamp"
 fi
