@@ -21,6 +21,9 @@ CHUNK_TRIES = 4
 VANISHED_AFTER_S = 30.0
 """How long a board may be away during an install before the push is given up; the next push resumes."""
 
+TURN_S = 1800.0
+"""How long a push waits for another one from this desk to the same board."""
+
 POLL_S = 0.25
 COMMITTED: Final = "committed"
 ROLLED_BACK: Final = "rolled-back"
@@ -59,16 +62,52 @@ async def deploy(
 
     Raises TrustError or InstallError when the board refuses the offer (nothing was sent), DeviceError when it
     vanishes; a later push of the same files sends only what is missing. Closing the iterator early stops sending.
+    While this desk pushes something else to the same board, from whatever window or command, this push waits.
     """
+    turn, waited = publisher.turn(session.board.fingerprint), 0.0
+    while not turn.take():
+        if not waited:
+            yield DeployState(
+                "preflight", f"waiting: another push from here to {session.board.name} is under way"
+            )
+        if waited > TURN_S:
+            raise DeviceError(
+                f"Another push from here to {session.board.name} does not come to its end.",
+                hint="Cancel that one, then push again.",
+                code="busy",
+            )
+        await asyncio.sleep(POLL_S)
+        waited += POLL_S
+    try:
+        async with contextlib.aclosing(_push(session, publisher, release)) as states:
+            async for state in states:
+                yield state
+    finally:
+        turn.leave()
+
+
+async def _push(
+    session: BoardSession, publisher: Publisher, release: Release
+) -> AsyncGenerator[DeployState, None]:
     yield DeployState("preflight", f"asking {session.board.name}")
     await _hand_over_metadata(session, publisher)
     offered = await session.offer(release.target, release.manifest.to_dict(), secrets.token_hex(16))
     install_id, need = str(offered.get("id", "")), _needed(offered)
     upload = _Upload(session, release, need)
     yield DeployState("offered", upload.summary, install_id=install_id, total_bytes=upload.total_bytes)
-    async with contextlib.aclosing(upload.run(install_id)) as sending:
-        async for state in sending:
-            yield state
+    try:
+        async with contextlib.aclosing(upload.run(install_id)) as sending:
+            async for state in sending:
+                yield state
+    except DeviceError as e:
+        if e.code != "not-offered":
+            raise
+        answer = await session.install(install_id)
+        if not (ended := [name for name in _passed("receiving", answer) if name in FINAL]):
+            raise
+        # The board gave this transfer up while it went on, and says why.
+        yield _state(ended[0], install_id, answer)
+        return
     async with contextlib.aclosing(_follow(session, release, install_id)) as following:
         async for state in following:
             yield state

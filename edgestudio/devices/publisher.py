@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from edgestudio.devices.signing import ROLES, new_key, seal, signer, unseal
-from edgestudio.devices.vault import exclusive, write_private
+from edgestudio.devices.vault import Turn, exclusive, write_private
 from edgestudio.wire import api
 from edgestudio.wire.errors import EdgeStudioError, InputError, TrustError
 from edgestudio.wire.fields import Fields, canonical_json, parse_json
@@ -130,6 +130,10 @@ class Publisher:
             newer = sorted(n for n in book.roots if n > known) if known else [max(book.roots)]
             roots = [(f"{n}.root", book.roots[n].encode()) for n in newer]
             return roots + [(role, book.signed[role].encode()) for role in ROLES[1:]]
+
+    def turn(self, board: str) -> Turn:
+        """Held by a push to the board of this fingerprint: a desk pushes to a board one release at a time."""
+        return Turn(self._directory / "pushing" / board)
 
     def withdraw(self, target: str) -> None:
         """Take a release from the list: boards that learn of it will not install it any more."""

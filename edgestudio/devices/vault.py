@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from edgestudio.wire.errors import DeviceError
 
@@ -48,6 +49,31 @@ def exclusive(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None
             yield
         finally:
             _unlock(f.fileno())
+
+
+class Turn:
+    """A lock on `path` that is asked for without waiting, and that ends with the process that holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def take(self) -> bool:
+        """Take the turn; False while somebody else has it, also within this process."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = self._path.open("ab")
+        if not _try_lock(file.fileno()):
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def leave(self) -> None:
+        """Let the next one have it."""
+        if self._file is not None:
+            _unlock(self._file.fileno())
+            self._file.close()
+            self._file = None
 
 
 if sys.platform == "win32":

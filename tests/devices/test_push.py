@@ -265,3 +265,50 @@ def test_presence_follows_the_board(tmp_path: Path) -> None:
         assert "online" in seen[2:]
 
     asyncio.run(scenario())
+
+
+def test_two_pushes_at_once_from_one_desk_happen_one_after_the_other(tmp_path: Path) -> None:
+    """Two windows or commands of one desk: neither disturbs the other's signed list or transfer."""
+    files = {}
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(os.urandom(api.CHUNK_BYTES + 5))
+        files[name] = {"model": tmp_path / name}
+
+    async def scenario() -> None:
+        async with paired(tmp_path) as (board, session, publisher):
+            other = Publisher(tmp_path / "publisher")
+            releases = [
+                p.publish(name, files=files[name]) for p, name in ((publisher, "one"), (other, "two"))
+            ]
+            seen: list[tuple[str, str]] = []
+
+            async def push(maker: Publisher, number: int) -> None:
+                async for state in deploy(session, maker, releases[number]):
+                    seen.append((releases[number].manifest.model, state.name))
+
+            await asyncio.gather(push(publisher, 0), push(other, 1))
+            assert [name for name, state in seen if state == "committed"] == ["one", "two"]
+            assert seen.index(("one", "committed")) < seen.index(("two", "offered"))
+            assert {manifest.model for manifest in board.manifests.values()} == {"one", "two"}
+
+    asyncio.run(scenario())
+
+
+def test_a_transfer_that_the_board_gave_up_ends_with_the_boards_own_reason(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(os.urandom(8 * api.CHUNK_BYTES))
+
+    async def scenario() -> None:
+        async with paired(tmp_path) as (board, session, publisher):
+            release = publisher.publish("digits", files={"model": model})
+            last: DeployState | None = None
+            async for state in deploy(session, publisher, release):
+                last = state
+                if state.name == "offered":  # another studio's push takes the place of one that stands still
+                    given_up = board.install(state.install_id)
+                    given_up.update(state="FAILED", reason="Another release was pushed in its place.")
+                    board.blobs.discard(release.manifest.files["model"].sha256)
+            assert last is not None
+            assert (last.name, last.reason) == ("failed", "Another release was pushed in its place.")
+
+    asyncio.run(scenario())
