@@ -22,7 +22,14 @@ from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root, TargetFile, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from edgestudio.agent.store.fsops import DiskOps, FileOps, remove_tree, storage_error, write_atomically
+from edgestudio.agent.store.fsops import (
+    DiskOps,
+    FileOps,
+    explained,
+    remove_tree,
+    storage_error,
+    write_atomically,
+)
 from edgestudio.wire import api
 from edgestudio.wire.errors import EdgeStudioError, TrustError
 from edgestudio.wire.fields import canonical_json, parse_json
@@ -90,7 +97,8 @@ class ReleaseTrust:
         with self._lock:
             domain = self._domain(peer)
             try:
-                entry, trusted = _verify(domain, target, now)
+                with explained("checking the signed release list"):
+                    entry, trusted = _verify(domain, target, now)
             finally:
                 manifest = domain.staged.pop(RELEASE, None)
             if trusted != domain.trusted:
