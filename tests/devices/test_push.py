@@ -282,9 +282,13 @@ def test_two_pushes_at_once_from_one_desk_happen_one_after_the_other(tmp_path: P
             ]
             seen: list[tuple[str, str]] = []
 
+            def note(name: str, state: str) -> None:
+                seen.append((name, state))
+
             async def push(maker: Publisher, number: int) -> None:
+                name = releases[number].manifest.model
                 async for state in deploy(session, maker, releases[number]):
-                    seen.append((releases[number].manifest.model, state.name))
+                    note(name, state.name)
 
             await asyncio.gather(push(publisher, 0), push(other, 1))
             assert [name for name, state in seen if state == "committed"] == ["one", "two"]
