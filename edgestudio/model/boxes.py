@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -37,6 +37,60 @@ class BoxKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """The names of the operators that have boxes, in the order of these: UTF-8 end to end, and where each ends."""
+
+    text: bytes
+    stop: Ints
+
+    @classmethod
+    def of(cls, names: Iterable[bytes]) -> Names:
+        """Put names end to end."""
+        rows = list(names)
+        return cls(b"".join(rows), np.cumsum(np.array([len(row) for row in rows], np.int64)).astype(np.int32))
+
+    def texts(self) -> list[str]:
+        """The names one by one; bytes that are no UTF-8 show as replacement characters."""
+        stops = self.stop.tolist()
+        return [
+            self.text[start:stop].decode("utf-8", "replace")
+            for start, stop in zip([0, *stops], stops, strict=False)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Texts that repeat: `texts[index[i]]` is the i-th."""
+
+    texts: tuple[str, ...]
+    index: Ints
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Table:
+        """Number the texts in the order of their first appearance."""
+        number: dict[str, int] = {}
+        index = np.array([number.setdefault(text, len(number)) for text in texts], np.int32)
+        return cls(tuple(number), index)
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """From box to box, with the tensor that each carries; one for each pair of boxes, none from a box to itself."""
+
+    source: Ints
+    target: Ints
+    tensor: Ints
+
+    @classmethod
+    def of(cls, source: Ints, target: Ints, tensor: Ints, count: int) -> Edges:
+        """Keep the first edge of each pair among `count` boxes."""
+        pair = source.astype(np.int64) * count + target
+        keep = np.sort(np.unique(pair, return_index=True)[1])
+        keep = keep[source[keep] != target[keep]]
+        return cls(source[keep], target[keep], tensor[keep])
+
+
+@dataclass(frozen=True, slots=True)
 class Boxes:
     """Boxes with their texts and sizes in pixels, and the edges between them, as columns.
 
@@ -57,10 +111,17 @@ class Boxes:
     target: Ints
     tensor: Ints
     folded: int = 0
+    names: Names | None = None
 
     def __len__(self) -> int:
         """How many boxes there are."""
         return len(self.kind)
+
+    def is_joined_like(self, other: Boxes) -> bool:
+        """True where kinds and edges agree, whatever nodes and tensors are numbered and called."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("kind", "source", "target")
+        )
 
 
 def build_boxes(
@@ -74,23 +135,39 @@ def build_boxes(
     texts = [
         _text(graph, kind, ref, group_titles or {}, sizes) for kind, ref in zip(kinds, refs, strict=True)
     ]
-    labels, label = _table([text[0] for text in texts])
-    details, detail = _table([text[1] for text in texts])
-    kind = np.array(kinds, np.uint8)
-    source, target, tensor = _edges(graph, box_of_node, kinds, refs)
+    return assemble(
+        np.array(kinds, np.uint8),
+        np.array(refs, np.int32),
+        Table.of(text[0] for text in texts),
+        Table.of(text[1] for text in texts),
+        _edges(graph, box_of_node, kinds, refs),
+        folded=len(graph.nodes) - sum(live),
+        names=Names.of(
+            graph.nodes[ref].name.encode("utf-8", "replace")
+            for kind, ref in zip(kinds, refs, strict=True)
+            if kind == BoxKind.OPERATOR
+        ),
+    )
+
+
+def assemble(
+    kind: Bytes, ref: Ints, label: Table, detail: Table, edges: Edges, *, folded: int, names: Names
+) -> Boxes:
+    """Boxes of these columns; their sizes follow from their texts."""
     return Boxes(
         kind,
-        np.array(refs, np.int32),
-        labels,
-        label,
-        details,
-        detail,
-        _widths(kind, labels, label, details, detail),
+        ref,
+        label.texts,
+        label.index,
+        detail.texts,
+        detail.index,
+        _widths(kind, label.texts, label.index, detail.texts, detail.index),
         np.array([_OPERATOR_HEIGHT_PX, _TERMINAL_HEIGHT_PX, _TERMINAL_HEIGHT_PX, _GROUP_HEIGHT_PX])[kind],
-        source,
-        target,
-        tensor,
-        folded=len(graph.nodes) - sum(live),
+        edges.source,
+        edges.target,
+        edges.tensor,
+        folded,
+        names,
     )
 
 
@@ -107,9 +184,12 @@ def live_nodes(graph: Graph) -> list[bool]:
             for tensor in node.outputs:
                 if tensor >= 0:
                     fed[tensor] = 1
-    if sum(live) <= _KEEP_IF_LESS_IS_LIVE * len(live):
-        return [True] * len(live)
-    return live
+    return [True] * len(live) if is_hardly_live(sum(live), len(live)) else live
+
+
+def is_hardly_live(live: int, count: int) -> bool:
+    """True where folding what does not depend on an input would leave next to nothing."""
+    return live <= _KEEP_IF_LESS_IS_LIVE * count
 
 
 def shape_text(shape: tuple[Dimension, ...] | None) -> str:
@@ -121,14 +201,17 @@ def shape_text(shape: tuple[Dimension, ...] | None) -> str:
 
 def node_detail(graph: Graph, node: Node) -> str:
     """One short line on a node: kernel and stride where it has them, then its first output's shape."""
-    attributes = node.attributes
+    shape = graph.tensors[node.outputs[0]].shape if node.outputs and node.outputs[0] >= 0 else None
+    return detail_text(node.attributes.get("kernel_shape"), node.attributes.get("strides"), shape)
+
+
+def detail_text(kernel: object, strides: object, shape: tuple[Dimension, ...] | None) -> str:
+    """The line of `node_detail` from its parts."""
     parts = []
-    kernel, strides = attributes.get("kernel_shape"), attributes.get("strides")
     if isinstance(kernel, list) and kernel:
         stride = f"/{strides[0]}" if isinstance(strides, list) and strides and strides[0] != 1 else ""
         parts.append("×".join(str(k) for k in kernel) + stride)
-    if node.outputs and node.outputs[0] >= 0:
-        parts.append(shape_text(graph.tensors[node.outputs[0]].shape))
+    parts.append(shape_text(shape))
     text = "  ".join(part for part in parts if part)
     return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 1] + "…"
 
@@ -163,14 +246,15 @@ def _text(
         return graph.nodes[ref].op, node_detail(graph, graph.nodes[ref])
     if kind == BoxKind.GROUP:
         return titles.get(ref, f"group {ref}"), f"{int(group_sizes[ref])} nodes"
-    name = graph.tensors[ref].name
-    return (name if len(name) <= _LONGEST_DETAIL else "…" + name[1 - _LONGEST_DETAIL :]), ""
+    return terminal_text(graph.tensors[ref].name), ""
 
 
-def _edges(
-    graph: Graph, box_of_node: list[int], kinds: list[int], refs: list[int]
-) -> tuple[Ints, Ints, Ints]:
-    """Edges between different boxes, one for each pair."""
+def terminal_text(name: str) -> str:
+    """The name of an input or output, its end where it is long."""
+    return name if len(name) <= _LONGEST_DETAIL else "…" + name[1 - _LONGEST_DETAIL :]
+
+
+def _edges(graph: Graph, box_of_node: list[int], kinds: Sequence[int], refs: Sequence[int]) -> Edges:
     writer = dict[int, int]()
     for box, tensor in enumerate(graph.inputs):
         writer[tensor] = box
@@ -188,20 +272,12 @@ def _edges(
     for box, inputs in [*readers, *ends]:
         for tensor in inputs:
             source = writer.get(tensor)
-            if source is not None and source != box:
+            if source is not None:
                 sources.append(source)
                 targets.append(box)
                 tensors.append(tensor)
-    source_array, target_array = np.array(sources, np.int32), np.array(targets, np.int32)
-    pair = source_array.astype(np.int64) * len(kinds) + target_array
-    keep = np.sort(np.unique(pair, return_index=True)[1])
-    return source_array[keep], target_array[keep], np.array(tensors, np.int32)[keep]
-
-
-def _table(texts: list[str]) -> tuple[tuple[str, ...], Ints]:
-    number: dict[str, int] = {}
-    index = np.array([number.setdefault(text, len(number)) for text in texts], np.int32)
-    return tuple(number), index
+    source, target, tensor = (np.array(column, np.int32) for column in (sources, targets, tensors))
+    return Edges.of(source, target, tensor, len(kinds))
 
 
 def _widths(

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgestudio.model import graph as graphs
 from edgestudio.model.allocation import uncollected
-from edgestudio.model.analysis import Analysis, analyse, batch_symbols
+from edgestudio.model.boxes import build_boxes
 from edgestudio.model.content import tree_size_bytes
 from edgestudio.model.detect import TITLES, Recognised, detect
-from edgestudio.model.dimensions import settled
 from edgestudio.model.graph import Graph, Model
+from edgestudio.model.layout import Layout, lay_out_boxes
 from edgestudio.model.reading import read_recognised
 from edgestudio.wire.progress import Progress
+
+# What adds up is imported after the first picture: it would only hold that up.
+if TYPE_CHECKING:
+    from edgestudio.model.analysis import Analysis
 
 
 def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
@@ -24,13 +28,23 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     `layout`: also lay the graph out. `dimensions`: sizes for symbolic dimensions by name, which the graph then
     shows. `sha256`: the content's hash when it is known already. The layout, which is all that a first picture
     takes, and then the graph are written and published as partial results before the slower totals; the final
-    graph replaces the early one.
+    graph replaces the early one. Where the format has a sketch, the layout comes from it before anything else is
+    read; its places hold for the final layout, which has the numbers of tensors as well.
     """
     path = Path(str(params["path"]))
     progress.phase("recognise", 0.0)
     found = detect(path)
     recognised = {"format": found.format, "producer": None, "size_bytes": tree_size_bytes(path)}
     progress.partial("recognised", recognised)
+    sketched: Layout | None = None
+    if params.get("layout"):
+        progress.phase("sketch", 0.05)
+        with uncollected():
+            sketched = _sketched(found)
+        if sketched is not None:
+            progress.partial("recognised", {**recognised, "nodes": sketched.nodes})
+            sketched.save(out_dir / "sketch.npz")
+            progress.partial("layout", str(out_dir / "sketch.npz"))
     progress.phase("read", 0.1)
     model = read_recognised(found)
     progress.partial("recognised", {**recognised, "producer": model.producer, "nodes": len(model.main.nodes)})
@@ -38,8 +52,11 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     if params.get("layout") and model.graphs:
         progress.phase("lay out", 0.3)
         with uncollected():
-            layout_path = _write_layout(model.main, out_dir)
-        progress.partial("layout", str(layout_path))
+            layout, is_sketched = _laid_out(model.main, sketched)
+        layout_path = out_dir / "layout.npz"
+        layout.save(layout_path)
+        if not is_sketched:
+            progress.partial("layout", str(layout_path))
     graph_path = _write_graph(model, out_dir)
     progress.partial("graph", str(graph_path))
     progress.phase("add up", 0.6)
@@ -72,6 +89,9 @@ def _analysed(
     found: Recognised, model: Model, dimensions: Mapping[str, int], *, shows_sizes: bool = False
 ) -> Analysis:
     """With `shows_sizes` the model of the analysis has the given sizes; else the names of the file."""
+    from edgestudio.model.analysis import analyse, batch_symbols
+    from edgestudio.model.dimensions import settled
+
     given = dimensions if shows_sizes else {}
     if found.format == "tflite":
         from edgestudio.model.formats import tflite, tflite_rows
@@ -110,12 +130,26 @@ def _write_graph(model: Model, out_dir: Path) -> Path:
     return path
 
 
-def _write_layout(graph: Graph, out_dir: Path) -> Path:
-    from edgestudio.model.layout import lay_out
+def _sketched(found: Recognised) -> Layout | None:
+    """A first picture from a part of the file, where its format offers that."""
+    if found.format != "onnx":
+        return None
+    from edgestudio.model.formats.onnx_sketch import sketch
 
-    path = out_dir / "layout.npz"
-    lay_out(graph).save(path)
-    return path
+    boxes = sketch(found)
+    return None if boxes is None else lay_out_boxes(boxes)
+
+
+def _laid_out(graph: Graph, sketched: Layout | None) -> tuple[Layout, bool]:
+    """The layout of a graph, and if it has the places of the one that was sketched."""
+    boxes = build_boxes(graph)
+    if (
+        sketched is not None
+        and boxes.is_joined_like(sketched.boxes)
+        and (boxes.width == sketched.boxes.width).all()
+    ):
+        return Layout(boxes, sketched.x, sketched.y, sketched.lane), True
+    return lay_out_boxes(boxes), False
 
 
 def summarise(analysis: Analysis) -> dict[str, Any]:

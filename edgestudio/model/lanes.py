@@ -83,6 +83,8 @@ def _links(count: int, source: Ints, target: Ints) -> _Links:
 
 def _execution_order(count: int, source: Ints, target: Ints) -> tuple[list[int], Ints]:
     """Topological order; inside a cycle the box with the lowest number goes first, whatever still feeds it."""
+    if bool((source < target).all()):
+        return list(range(count)), np.arange(count, dtype=np.int32)
     down = _links(count, source, target)
     waiting = np.bincount(target, minlength=count).tolist()
     order = [box for box in range(count) if waiting[box] == 0]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestudio.model.boxes import Boxes, BoxKind, build_boxes
+from edgestudio.model.boxes import Boxes, BoxKind, Names, build_boxes
 from edgestudio.model.graph import Graph
 from edgestudio.model.groups import Hierarchy
 from edgestudio.model.lanes import Floats, Ints, place
@@ -36,6 +36,11 @@ class Layout:
         """How many boxes there are."""
         return len(self.boxes)
 
+    @property
+    def nodes(self) -> int:
+        """How many operators there are, those included that were folded or lie in a group."""
+        return int((self.boxes.kind == BoxKind.OPERATOR).sum()) + self.boxes.folded
+
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, top, right and bottom around all boxes and lanes, in pixels; zeros for an empty graph."""
         if not len(self):
@@ -58,6 +63,9 @@ class Layout:
         """Write it as plain arrays."""
         columns = {name: getattr(self.boxes, name) for name in (*_BOX_COLUMNS[:6], *_EDGE_COLUMNS[:3])}
         texts = {name: np.array(getattr(self.boxes, name) or ("",), np.str_) for name in _TEXTS}
+        names = self.boxes.names
+        if names is not None:
+            columns |= {"names": np.frombuffer(names.text, np.uint8), "name_stop": names.stop}
         np.savez(
             path,
             allow_pickle=False,
@@ -94,6 +102,7 @@ class Layout:
             target=data["target"],
             tensor=data["tensor"],
             folded=int(data["schema"][1]),
+            names=Names(data["names"].tobytes(), data["name_stop"]) if "names" in data else None,
         )
         return cls(boxes, data["x"], data["y"], data["lane"])
 
@@ -130,5 +139,12 @@ def _check(data: dict[str, np.ndarray], name: str) -> None:
         for c, size in tables
     ):
         raise ValueError(f"{name} is damaged: its columns do not fit together")
+    if "names" in data:
+        stops, operators = data.get("name_stop", np.zeros(0)), int((data["kind"] == BoxKind.OPERATOR).sum())
+        fits = stops.shape == (operators,) and stops.dtype.kind == "i" and data["names"].dtype == np.uint8
+        if not fits or (
+            operators and (stops[0] < 0 or (np.diff(stops) < 0).any() or stops[-1] > data["names"].size)
+        ):
+            raise ValueError(f"{name} is damaged: its names do not fit its boxes")
     if not (np.isfinite(data["x"]).all() and np.isfinite(data["y"]).all()):
         raise ValueError(f"{name} is damaged: a box has no place")

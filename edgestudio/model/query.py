@@ -54,6 +54,8 @@ class Query:
 
     text: str
     _alternatives: tuple[tuple[Test, ...], ...]
+    is_of_names: bool = True
+    """True where names and operators alone decide, which are known before the rest of a graph."""
 
     def matches(self, graph: Graph) -> list[int]:
         """Indices of the nodes that match, in execution order; every node for an empty search."""
@@ -78,6 +80,7 @@ def parse(text: str) -> Query:
     alternatives: list[tuple[Test, ...]] = []
     current: list[Test] = []
     last_bar = -1
+    is_of_names = True
     for match in _TOKEN.finditer(text):
         piece, position = match.group(1), match.start(1)
         if piece == "|":
@@ -91,13 +94,21 @@ def parse(text: str) -> Query:
             current, last_bar = [], position
         else:
             current.append(_term(piece, position))
+            is_of_names = is_of_names and _is_of_names(piece.lstrip("-"))
     if current:
         alternatives.append(tuple(current))
     elif last_bar >= 0:
         raise _error(
             "Nothing stands after “|”.", "Write two searches around it, such as op:Conv | op:Gemm.", last_bar
         )
-    return Query(text, tuple(alternatives))
+    return Query(text, tuple(alternatives), is_of_names)
+
+
+def _is_of_names(piece: str) -> bool:
+    key, colon, _ = piece.partition(":")
+    if colon and re.fullmatch(r"[A-Za-z_]+", key):
+        return key.lower() in ("op", "name")
+    return _COMPARED.match(piece) is None
 
 
 def _error(message: str, hint: str, position: int) -> QueryError:

@@ -17,6 +17,8 @@ from edgestudio.studio.rows import ModelRow
 _WORTH_S = 0.7
 # What took this long to read is large, and the rest takes longer still: its picture is shown at once.
 _LARGE_S = 0.3
+# So has a graph of this many nodes a rest that takes long, however soon its sketch is there.
+_LARGE_NODES = 3000
 # Whoever was told of an early graph has this long to read it after the whole one is there.
 _READ_S = 60.0
 
@@ -55,7 +57,9 @@ class EarlyRow:
         elif key in ("layout", "graph") and isinstance(value, str):
             self._files[key] = Path(value)
             if self._timer is None:
-                is_large = self._begun is not None and loop.time() - self._begun > _LARGE_S
+                is_large = int(self._recognised.get("nodes") or 0) >= _LARGE_NODES or (
+                    self._begun is not None and loop.time() - self._begun > _LARGE_S
+                )
                 self._timer = loop.call_later(0.0 if is_large else _WORTH_S, self._show_files)
             elif self._timer.when() <= loop.time():
                 self._show_files()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgestudio.model import graph as graphs
 from edgestudio.model.boxes import BoxKind
 from edgestudio.model.graph import Graph, Model, Node, Quantization, Tensor
 from edgestudio.model.layout import lay_out
+from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import theme
 from edgestudio.ui.graph import export, menu
 from edgestudio.ui.graph.overlay import Overlay, read_overlay
@@ -390,3 +392,35 @@ def test_weights_without_a_graph_say_so(qtbot: QtBot, panel: GraphPanel) -> None
     with qtbot.waitSignal(panel.document_shown):
         panel.show_model(Model("safetensors", None, None, {}, (), 10, weights=weights), "w")
     assert not panel.view.isVisible()
+
+
+def test_a_picture_can_be_searched_and_asked_before_the_graph_is_read(
+    qtbot: QtBot, panel: GraphPanel, tmp_path: Path
+) -> None:
+    model = network(5)
+    lay_out(model.main).save(tmp_path / "layout.npz")
+    row = ModelRow("a" * 64, "net", "net.onnx", "onnx", 1000, 0.0, layout_path=str(tmp_path / "layout.npz"))
+    panel.show_row(row)
+    qtbot.waitUntil(lambda: len(panel.view.layout_shown) == 18)
+    assert panel.document is None
+    field = panel.toolbar.search.field
+    qtbot.mouseClick(field, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(field, "*block.2/*conv | op:gemm")
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert panel.matches == [6, 15]
+    assert panel.view.selected_box == box_of(panel, 6)
+    assert "Conv" in panel.properties.text()
+    assert "stage/block.2/conv" in panel.properties.text()
+    qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=middle(panel, box_of(panel, 7)))
+    assert "Relu" in panel.properties.text()
+    field.clear()
+    qtbot.keyClicks(field, "k>3")
+    panel.toolbar.search.search_now()
+    assert (panel.matches, panel.toolbar.search.count.text()) == ([], "still reading …")
+    graphs.save(model, tmp_path / "graph.json")
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_row(replace(row, graph_path=str(tmp_path / "graph.json")))
+    assert panel.matches == [3]
+    assert panel.table.layer_model.rowCount() == 1
+    assert panel.view.selected_box == box_of(panel, 7)
+    assert "Inputs" in panel.properties.text()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.boxes import BoxKind, node_detail
+from edgestudio.model.boxes import BoxKind, build_boxes
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.groups import Hierarchy, find_groups
 from edgestudio.model.lanes import Ints
@@ -72,21 +72,14 @@ class Document:
         return lay_out(self.graph, self.hierarchy, collapsed)
 
     def retold(self, layout: Layout) -> Layout:
-        """The same places with the texts of this graph: shapes may have become known after the first picture."""
-        boxes, nodes = layout.boxes, self.graph.nodes
-        operators = np.flatnonzero(boxes.kind == BoxKind.OPERATOR)
-        refs = boxes.ref[operators].tolist()
-        if any(ref >= len(nodes) for ref in refs):
-            return layout
-        number = {text: at for at, text in enumerate(boxes.details)}
-        known = len(number)
-        detail = boxes.detail.copy()
-        detail[operators] = [
-            number.setdefault(node_detail(self.graph, nodes[ref]), len(number)) for ref in refs
-        ]
-        if len(number) == known and bool((detail == boxes.detail).all()):
-            return layout
-        return Layout(replace(boxes, details=tuple(number), detail=detail), layout.x, layout.y, layout.lane)
+        """The same places with this graph's texts and numbers: shapes may have become known after the first picture.
+
+        Laid out anew where the picture was of other boxes.
+        """
+        boxes = build_boxes(self.graph)
+        if not boxes.is_joined_like(layout.boxes):
+            return self.lay_out(frozenset())
+        return Layout(replace(boxes, width=layout.boxes.width), layout.x, layout.y, layout.lane)
 
     def boxes_of_nodes(self, layout: Layout, collapsed: frozenset[int]) -> Ints:
         """Per node the box that shows it, its collapsed group's where it has none of its own, -1 if folded."""

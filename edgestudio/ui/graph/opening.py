@@ -9,8 +9,9 @@ from typing import Any
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
-from edgestudio.model.graph import Model
+from edgestudio.model.graph import Graph, Model
 from edgestudio.model.layout import Layout
+from edgestudio.model.outline import outline
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.graph.background import Background
 from edgestudio.ui.graph.document import Document, undisturbed
@@ -34,12 +35,23 @@ class Opening(GraphStage):
         self.collapsed: frozenset[int] = frozenset()
         self.has_picture = False
         self.row: ModelRow | None = None
+        self._outline: tuple[Layout, Graph] | None = None
         self._loading = Background(self)
         self._after_paint: Callable[[], object] = lambda: None
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_PAINT_FIRST_MS)
         self._soon.timeout.connect(lambda: self._after_paint())
+
+    @property
+    def known_graph(self) -> Graph:
+        """The graph, or what the picture alone tells of it: the names and operators of its boxes."""
+        if self.document is not None:
+            return self.document.graph
+        layout = self.view.layout_shown
+        if self._outline is None or self._outline[0] is not layout:
+            self._outline = (layout, outline(layout.boxes))
+        return self._outline[1]
 
     # --- what is shown
 
@@ -153,6 +165,7 @@ class Opening(GraphStage):
         self._soon.stop()
         self._loading.forget()
         self.document, self.collapsed, self.has_picture = None, frozenset(), False
+        self._outline = None
 
 
 def _path(text: str | None) -> Path | None:

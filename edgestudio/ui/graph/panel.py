@@ -88,6 +88,7 @@ class GraphPanel(Opening):
     def select_node(self, node: int) -> None:
         """Select a node and bring it into sight, opening the groups around it."""
         if self.document is None:
+            self.view.select(node)
             return
         opened = self.document.opened_around(self.collapsed, node)
         if opened != self.collapsed:
@@ -107,8 +108,10 @@ class GraphPanel(Opening):
 
     def boxes_of_nodes(self) -> np.ndarray:
         """Per node of the graph the box on screen that shows it, -1 for none."""
-        assert self.document is not None
-        return self.document.boxes_of_nodes(self.view.layout_shown, self.collapsed)
+        layout = self.view.layout_shown
+        if self.document is None:
+            return layout.boxes_of_nodes(len(self.known_graph.nodes))
+        return self.document.boxes_of_nodes(layout, self.collapsed)
 
     # --- hierarchy
 
@@ -207,7 +210,7 @@ class GraphPanel(Opening):
             self.view.retell(layout)
         elif shown is not layout:
             self._show_layout(layout)
-        self.document = document
+        was_outlined, self.document, self._outline = self.document is None, document, None
         model = document.model
         at = model.graphs.index(document.graph) if len(model.graphs) > 1 else 0
         self.toolbar.show_graphs([graph.name for graph in model.graphs], at)
@@ -218,6 +221,8 @@ class GraphPanel(Opening):
         if not document.graph.nodes and model.weights:
             sentence = f"It holds {len(model.weights):,} weights and no graph, so there is nothing to draw."
             self.show_message("Weights only", sentence)
+        if was_outlined and self.toolbar.search.field.text():
+            self.toolbar.search.search_now()
         self._describe(self.view.selected_box)
         self.inquiry.ready()
         if self._overlay is not None:
@@ -243,15 +248,20 @@ class GraphPanel(Opening):
         self.toolbar.show_level(level)
 
     def _search(self, query: Query | None) -> None:
-        self.matches = query.matches(self.document.graph) if query and self.document else []
-        self.table.layer_model.keep(self.matches if query else None)
+        if query is not None and self.document is None and not (query.is_of_names and self.has_picture):
+            self.matches = []
+            self.toolbar.search.show_waiting()
+            return
+        self.matches = query.matches(self.known_graph) if query else []
         self.toolbar.search.show_count(len(self.matches) if query else None, 0)
-        if query is not None:
+        if self.document is not None:
+            self.table.layer_model.keep(self.matches if query else None)
+        if query is not None and self.document is not None:
             self.sides.setCurrentWidget(self.table)
         self._show_matches()
 
     def _show_matches(self) -> None:
-        if not self.toolbar.search.field.text().strip() or self.document is None:
+        if not self.toolbar.search.field.text().strip():
             self.view.show_found(None)
             return
         found = np.zeros(len(self.view.layout_shown), bool)
@@ -263,10 +273,16 @@ class GraphPanel(Opening):
         node = self.view.node_of(box)
         self.table.follow(node)
         self.node_selected.emit(node)
-        if self.document is None or box < 0:
+        if box < 0:
             self.properties.show_nothing()
             return
         boxes = self.view.layout_shown.boxes
+        if self.document is None:
+            name = self.known_graph.nodes[node].name if node >= 0 else ""
+            self.properties.show_outline(
+                boxes.labels[boxes.label[box]], name, boxes.details[boxes.detail[box]]
+            )
+            return
         ref, kind = int(boxes.ref[box]), BoxKind(boxes.kind[box])
         if kind == BoxKind.OPERATOR:
             self.properties.show_node(self.document.model, self.document.graph, ref)

@@ -182,6 +182,12 @@ class PropertiesPanel(QWidget):
                 parts.append(f"<h3>{title}</h3>" + "".join(described))
         self._show("".join(parts), pictures)
 
+    def show_outline(self, operator: str, name: str, detail: str) -> None:
+        """Say of a box what its picture tells, while the graph is still being read."""
+        self._leave()
+        lines = (f"<p>{escape(detail)}</p>" if detail else "") + "<p class=muted>The rest is being read …</p>"
+        self._show(f"<h2>{escape(operator)}</h2><p class=name>{escape(name)}</p>{lines}")
+
     def show_tensor(self, graph: Graph, index: int, *, is_input: bool) -> None:
         """Describe an input or output of the whole model."""
         kind = "Model input" if is_input else "Model output"

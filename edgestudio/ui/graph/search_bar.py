@@ -107,6 +107,12 @@ class SearchBar(QWidget):
         else:
             self._say(f"{current:,} of {total:,}" if current else f"{total:,} found", "caption")
 
+    def show_waiting(self) -> None:
+        """Say that the answer comes as soon as the graph is read."""
+        self._previous.setVisible(False)
+        self._next.setVisible(False)
+        self._say("still reading …", "caption")
+
     def _say(self, text: str, role: str) -> None:
         self.count.setText(text)
         set_role(self.count, role)

@@ -1,0 +1,111 @@
+"""Opens a file in the product's own window, as a user does, and times it from the wish to a graph that can be used.
+
+    python -m benchmarks.graph_window FILE          (prints one line of JSON; graph_view calls it for each graph)
+
+The window runs on Qt's offscreen platform with a home of its own. The clock starts when the file is handed to the
+window (File > Open, a drop) and covers hashing, the worker's start with its imports, reading, layout, transfer and
+the first painted frame. A graph counts as usable when it is painted and was panned, zoomed, searched by operator and
+name, and a match selected and described; the time of each is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+_LIMIT_S = 180.0
+
+
+def measure(path: Path) -> dict[str, Any]:
+    """Seconds from opening to the steps, and the window's memory; call it in a process of its own."""
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["EDGESTUDIO_HOME"] = home
+        settings = Path(home) / "settings.json"
+        from PySide6.QtWidgets import QApplication
+
+        from edgestudio.studio.app import Studio
+        from edgestudio.studio.settings import Settings
+        from edgestudio.ui import theme
+        from edgestudio.ui.app import App
+
+        settings.write_text(Settings(discovery=False).model_dump_json(), "utf-8")
+        qt = QApplication(["edgestudio"])
+        theme.install(qt, "light")
+        app = App(Studio())
+        app.window.resize(1600, 1000)
+        app.window.show()
+        app.begin([], sample=False, simulated_board=False)
+        _until(qt, lambda: app.studio.models._is_loaded)
+        _rest(qt, 1.5)
+        try:
+            return _open(qt, app, path)
+        finally:
+            app.end()
+            _until(qt, lambda: not any(row.state == "running" for row in app.studio.jobs.rows))
+            app.close()
+
+
+def _open(qt: Any, app: Any, path: Path) -> dict[str, Any]:
+    import psutil
+
+    own = psutil.Process()
+    before = own.memory_info().rss
+    begun = time.perf_counter()
+    app.window.open_files([path])
+    _until(qt, lambda: _panel(app) is not None and _panel(app).has_picture)
+    panel = _panel(app)
+    panel.view.viewport().repaint()
+    painted = time.perf_counter()
+    found: dict[str, Any] = {"painted_s": painted - begun, "boxes": len(panel.view.layout_shown)}
+    found["rss_mb_painted"] = own.memory_info().rss / 1e6
+    panel.view.pan(0, -300)
+    panel.view.zoom_by(0.8)
+    panel.view.viewport().repaint()
+    operator = panel.view.layout_shown.boxes.labels[panel.view.layout_shown.boxes.label[1]]
+    panel.search(f"op:{operator}")
+    panel.step(1)
+    panel.view.viewport().repaint()
+    assert panel.matches
+    assert panel.view.node_of(panel.view.selected_box) == panel.matches[0]
+    assert operator in panel.properties.text()
+    found["usable_s"] = time.perf_counter() - begun
+    _until(qt, lambda: panel.document is not None)
+    found["all_known_s"] = time.perf_counter() - begun
+    _until(qt, lambda: any(row.summary.get("operators") for row in app.studio.models.rows))
+    found["totals_s"] = time.perf_counter() - begun
+    _rest(qt, 2.0)
+    found["rss_mb"] = own.memory_info().rss / 1e6
+    found["grown_mb"] = (own.memory_info().rss - before) / 1e6
+    found["before_mb"] = before / 1e6
+    return found
+
+
+def _panel(app: Any) -> Any:
+    page = app.window.graph.page
+    return None if page is None else page.panel
+
+
+def _until(qt: Any, is_so: Any) -> None:
+    limit = time.monotonic() + _LIMIT_S
+    while not is_so():
+        if time.monotonic() > limit:
+            raise TimeoutError(f"nothing within {_LIMIT_S:.0f} s")
+        qt.processEvents()
+        time.sleep(0.0005)
+
+
+def _rest(qt: Any, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        qt.processEvents()
+        time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]))))

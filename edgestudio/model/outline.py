@@ -1,0 +1,23 @@
+"""What of a graph can be searched while it is only a picture: the names and operators that came with its layout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgestudio.model.boxes import Boxes, BoxKind
+from edgestudio.model.graph import Graph, Node
+
+
+def outline(boxes: Boxes) -> Graph:
+    """A graph of the nodes that have boxes, under their own numbers, with nothing but name and operator.
+
+    Nodes without a box, which were folded, are nameless there; a layout without names gives operators alone.
+    """
+    at = np.flatnonzero(boxes.kind == BoxKind.OPERATOR)
+    refs = boxes.ref[at]
+    nodes = [Node("", "")] * (int(refs.max()) + 1 if len(refs) else 0)
+    names = boxes.names.texts() if boxes.names is not None else [""] * len(at)
+    operators = [boxes.labels[label] for label in boxes.label[at].tolist()]
+    for ref, name, operator in zip(refs.tolist(), names, operators, strict=True):
+        nodes[ref] = Node(name, operator)
+    return Graph("", tuple(nodes), (), (), ())
