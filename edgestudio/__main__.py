@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if first == "--worker":
         from edgestudio.worker import main as run_worker
 
-        return run_worker()
+        return run_worker(is_early="--ready" in arguments)
     if first == "-m" and len(arguments) > 1:
         return _module(arguments[1:])
     if first == "agent":

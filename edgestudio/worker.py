@@ -26,6 +26,11 @@ _PHASE_INTERVAL_S = 0.05
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PARENT_GONE = 3
+_EARLY = (
+    "edgestudio.model.inspection",
+    "edgestudio.model.formats.onnx_sketch",
+    "edgestudio.model.formats.onnx",
+)
 
 
 class Pipe:
@@ -72,11 +77,19 @@ class Pipe:
             self._stream.flush()
 
 
-def main(kinds: Mapping[str, JobKind] = KINDS) -> int:
-    """Run the one job that stdin asks for; 0 when it was done, 1 when it failed."""
+def main(kinds: Mapping[str, JobKind] = KINDS, *, is_early: bool = False) -> int:
+    """Run the one job that stdin asks for; 0 when it was done, or never came, 1 when it failed.
+
+    Started early, before there is a job, it imports meanwhile what opening a model takes.
+    """
     pipe = Pipe(_move_stdout_aside())
     cut_off_network()  # first: a user namespace can only be entered while there is one thread
+    if is_early:
+        for module in _EARLY:
+            importlib.import_module(module)
     line = sys.stdin.buffer.readline()
+    if not line and is_early:
+        return 0
     threading.Thread(target=_end_with_studio, name="studio-watch", daemon=True).start()
     try:
         request = json.loads(line)

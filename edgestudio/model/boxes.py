@@ -276,8 +276,9 @@ def _edges(graph: Graph, box_of_node: list[int], kinds: Sequence[int], refs: Seq
                 sources.append(source)
                 targets.append(box)
                 tensors.append(tensor)
-    source, target, tensor = (np.array(column, np.int32) for column in (sources, targets, tensors))
-    return Edges.of(source, target, tensor, len(kinds))
+    return Edges.of(
+        np.array(sources, np.int32), np.array(targets, np.int32), np.array(tensors, np.int32), len(kinds)
+    )
 
 
 def _widths(

@@ -152,8 +152,13 @@ def save(model: Model, path: Path) -> None:
         _write_line(file, {"end": True})
 
 
-def load(path: Path) -> Model:
-    """Read what `save` wrote; raises ValueError on anything else."""
+def load(path: Path, like: Model | None = None) -> Model:
+    """Read what `save` wrote; raises ValueError on anything else.
+
+    What `like`, an earlier reading of the same model, has in the same place is taken from there: the parts of a
+    large graph that did not change are in memory once.
+    """
+    before = list(like.graphs) if like is not None else []
     with path.open(encoding="utf-8") as file:
         head = json.loads(file.readline())
         if not isinstance(head, dict) or head.get("schema") != _SCHEMA:
@@ -166,9 +171,13 @@ def load(path: Path) -> Model:
         for line in file:
             columns = json.loads(line)
             if "nodes" in columns:
-                nodes[columns["graph"]] += _nodes(columns["nodes"], once)
+                number = columns["graph"]
+                old = before[number].nodes if number < len(before) else ()
+                nodes[number] += _kept(_nodes(columns["nodes"], once), old[len(nodes[number]) :])
             elif "tensors" in columns:
-                tensors[columns["graph"]] += _tensors(columns["tensors"], once)
+                number = columns["graph"]
+                had = before[number].tensors if number < len(before) else ()
+                tensors[number] += _kept(_tensors(columns["tensors"], once), had[len(tensors[number]) :])
             elif "weights" in columns:
                 weights += _tensors(columns["weights"], once)
     if not columns.get("end"):
@@ -188,6 +197,12 @@ def load(path: Path) -> Model:
         weights=tuple(weights),
         companions=tuple(head["companions"]),
     )
+
+
+def _kept(rows: list[_Row], before: tuple[_Row, ...]) -> list[_Row]:
+    """The rows, those from before in place of equal ones."""
+    same = [old if old == row else row for row, old in zip(rows, before, strict=False)]
+    return [*same, *rows[len(same) :]]
 
 
 def _write_line(file: TextIO, document: dict[str, Any]) -> None:

@@ -75,6 +75,8 @@ class Studio:
         self.project = ProjectService(self.models, self.boards)
         self.trust = TrustService(Publisher(self.paths.publisher), self.boards, self.notices)
         self.alerts.name_of = self._name_of
+        self._keeps_ready = False
+        self._letting_go: asyncio.Task[None] | None = None
 
     async def start(self, *, discover: bool = True) -> None:
         """Publish the library and, unless told otherwise, look for boards."""
@@ -85,6 +87,11 @@ class Studio:
             await asyncio.to_thread(self._preload)
         if discover and self.settings.current.discovery:
             await self.guard(self.boards.start_discovery())
+
+    async def keep_worker_ready(self) -> None:
+        """Have a worker wait for the next job, where the settings allow it: for a window, which opens many."""
+        self._keeps_ready = True
+        self._follow_ready()
 
     async def stop(self) -> None:
         """End jobs, sessions and the boards started from here; returns when their processes are gone."""
@@ -98,6 +105,13 @@ class Studio:
     def _take_over(self, loop: asyncio.AbstractEventLoop, changed: Settings) -> None:
         with contextlib.suppress(RuntimeError):  # the studio has stopped meanwhile
             loop.call_soon_threadsafe(self.jobs.allow_heavy, changed.heavy_jobs)
+            loop.call_soon_threadsafe(self._follow_ready)
+
+    def _follow_ready(self) -> None:
+        if not self.settings.current.worker_ready:
+            self._letting_go = asyncio.ensure_future(self.jobs.ready.stop())
+        elif self._keeps_ready:
+            self.jobs.ready.keep()
 
     def _preload(self) -> None:
         known = KnownBoards(self.paths.known_boards).all()

@@ -18,7 +18,7 @@ _WORTH_S = 0.7
 # What took this long to read is large, and the rest takes longer still: its picture is shown at once.
 _LARGE_S = 0.3
 # So has a graph of this many nodes a rest that takes long, however soon its sketch is there.
-_LARGE_NODES = 3000
+_LARGE_NODES = 300
 # Whoever was told of an early graph has this long to read it after the whole one is there.
 _READ_S = 60.0
 

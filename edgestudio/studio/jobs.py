@@ -19,8 +19,9 @@ from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.child import own_command
 from edgestudio.studio.job_kinds import KINDS, JobKind
 from edgestudio.studio.lane import Lane
+from edgestudio.studio.ready import ReadyWorker
 from edgestudio.studio.rows import JobRow
-from edgestudio.studio.worker_link import Event, run_in_worker
+from edgestudio.studio.worker_link import Event, run_in_worker, start_worker
 from edgestudio.wire.errors import EdgeStudioError, InputError, JobError
 
 Receive = Callable[[dict[str, Any], Path], dict[str, Any]]
@@ -52,6 +53,7 @@ class JobService:
         self.rows: Ledger[JobRow] = Ledger(bus, "jobs")
         self.folder = jobs_dir
         self._command = list(worker_command or own_command("--worker"))
+        self.ready = ReadyWorker(self._command)
         self._kinds = kinds
         self._grace_s = grace_s
         self._lanes = {"heavy": Lane(heavy_at_once), "light": Lane(_LIGHT_AT_ONCE)}
@@ -150,6 +152,7 @@ class JobService:
         for job_id in tuple(self._running):
             self.cancel(job_id)
         await asyncio.gather(*waiting, return_exceptions=True)
+        await self.ready.stop()
         await asyncio.to_thread(self._remove_own)
 
     def _remove_own(self) -> None:
@@ -182,7 +185,7 @@ class JobService:
                 request = {"id": job_id, "kind": row.kind, "params": dict(params), "out_dir": str(out_dir)}
                 limit_s = timeout_s if timeout_s is not None else spec.timeout_s
                 result = await run_in_worker(
-                    self._command,
+                    self.ready.take() or await start_worker(self._command),
                     request,
                     lambda event: self._note(job_id, event, on_partial),
                     grace_s=self._grace_s,

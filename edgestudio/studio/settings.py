@@ -30,6 +30,9 @@ class Settings(BaseModel):
     theme: Literal["system", "light", "dark"] = Field("system", description="Colours of the window.")
     scale_percent: int = Field(100, ge=75, le=200, description="Size of text and controls, in percent.")
     heavy_jobs: int = Field(1, ge=1, le=16, description="How many heavy jobs may run at once.")
+    worker_ready: bool = Field(
+        True, description="Keep one worker process waiting (about 40 MB), so that models open sooner."
+    )
     recent_files: int = Field(9, ge=0, le=50, description="How many recently opened files are remembered.")
     discovery: bool = Field(True, description="Look for boards on the local network.")
     discovery_interfaces: tuple[str, ...] = Field(

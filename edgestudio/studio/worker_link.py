@@ -1,4 +1,4 @@
-"""Runs one request in a worker process and turns how it ends into a result or one error."""
+"""Starts workers, runs one request in each, and turns how it ends into a result or one error."""
 
 from __future__ import annotations
 
@@ -22,21 +22,10 @@ _FAREWELL_S = 5.0
 Event = dict[str, Any]
 
 
-async def run_in_worker(
-    command: Sequence[str],
-    request: Mapping[str, Any],
-    on_event: Callable[[Event], None],
-    *,
-    grace_s: float = 2.0,
-    timeout_s: float | None = None,
-) -> dict[str, Any]:
-    """Start a worker, send it the request, pass on its events, return its result.
-
-    Raises the error that the worker reported, JobError `job-crashed` with the signal and its last lines,
-    JobError `job-timeout`; a cancellation ends the worker's whole process group before it passes.
-    """
+async def start_worker(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start a worker that waits for its request; raises JobError `worker-unavailable`."""
     try:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -51,6 +40,21 @@ async def run_in_worker(
             hint="Close other programs, or check that this installation is complete.",
             code="worker-unavailable",
         ) from error
+
+
+async def run_in_worker(
+    process: asyncio.subprocess.Process,
+    request: Mapping[str, Any],
+    on_event: Callable[[Event], None],
+    *,
+    grace_s: float = 2.0,
+    timeout_s: float | None = None,
+) -> dict[str, Any]:
+    """Send a worker that waits its request, pass on its events, return its result.
+
+    Raises the error that the worker reported, JobError `job-crashed` with the signal and its last lines,
+    JobError `job-timeout`; a cancellation ends the worker's whole process group before it passes.
+    """
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
     listening = asyncio.ensure_future(_collect(process, tail))
     conversing = asyncio.ensure_future(_converse(process, request, on_event))

@@ -57,6 +57,7 @@ class App(QObject):
 
         def started(result: object) -> None:
             self.window.attention.begin()
+            self.bridge.call(self.studio.keep_worker_ready())
             if sample:
                 self.desk.run("model.open_sample")
             if files:

@@ -16,7 +16,7 @@ from edgestudio.wire.errors import ModelError
 
 NAMES = (
     "count", "refuse", "bug", "segv", "stubborn", "sleep", "noisy", "write", "hungry", "silent_exit", "nan",
-    "orphan", "network",
+    "orphan", "network", "who",
 )  # fmt: skip
 KINDS = {name: JobKind(f"odd_jobs:{name}", name.title(), 4 * GIB, 60) for name in NAMES}
 KINDS["light"] = JobKind("odd_jobs:sleep", "Light", 4 * GIB, 60, "light")
@@ -47,6 +47,10 @@ def stubborn(params, out_dir, progress):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     progress.partial("pid", os.getpid())
     time.sleep(60)
+
+
+def who(params, out_dir, progress):
+    return {"pid": os.getpid(), "nice": os.nice(0)}
 
 
 def sleep(params, out_dir, progress):
@@ -93,4 +97,4 @@ def network(params, out_dir, progress):
 
 
 if __name__ == "__main__":
-    raise SystemExit(worker.main(KINDS))
+    raise SystemExit(worker.main(KINDS, is_early="--ready" in sys.argv))

@@ -141,9 +141,11 @@ class Opening(GraphStage):
         """The graph comes with the next row."""
 
     def _load_document(self, graph: Path, layout: Layout | None) -> None:
+        before = self.document
+
         def work() -> tuple[Document, Layout]:
             with undisturbed():
-                document = Document.load(graph)
+                document = Document.load(graph, before)
                 return document, document.retold(layout) if layout else document.lay_out(frozenset())
 
         self._loading.run(work, lambda made: self._show_prepared(*made), self._fail)
