@@ -5,28 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import getpid
 from pathlib import Path
 from typing import Any
 
 from edgestudio.model.marks import Marks
+from edgestudio.model.node_values import NodeValues, Value
 from edgestudio.studio.jobs import JobService
 from edgestudio.studio.model_files import path_or_none, text_or_none
 from edgestudio.studio.models import ModelService
 from edgestudio.wire.errors import InputError
 
 _MARKS = "marks.json"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeNumbers:
-    """A number for each of some nodes, by name; `share` is how much of the whole they account for."""
-
-    title: str
-    unit: str
-    values: Mapping[str, float]
-    note: str = ""
 
 
 class GraphService:
@@ -45,7 +35,7 @@ class GraphService:
             subject=row.sha256,
         )
 
-    async def latencies(self, model: str) -> NodeNumbers:
+    async def latencies(self, model: str) -> NodeValues:
         """Milliseconds of each operator in one run on this machine, from the runtime's own profiler."""
         row = self._models.get(model)
         result = await self._jobs.run(
@@ -61,13 +51,31 @@ class GraphService:
                 hint="Convert it to ONNX, whose runtime does.",
                 code="no-profile",
             )
-        values: dict[str, float] = {}
+        values: dict[str, Value] = {}
         for each in rows:
             name = str(each.get("name") or "")
-            values[name] = values.get(name, 0.0) + float(each.get("mean_ms") or 0.0)
-        return NodeNumbers("Latency", "ms", values, "on this machine, as the runtime fuses operators")
+            values[name] = float(values.get(name, 0.0)) + float(each.get("mean_ms") or 0.0)
+        return NodeValues("Latency", "ms", values)
 
-    async def sensitivity(self, model: str) -> NodeNumbers:
+    async def placement(self, model: str) -> NodeValues:
+        """The unit that each operator runs on, as the runtime of this machine places them."""
+        row = self._models.get(model)
+        result = await self._jobs.run(
+            "bench",
+            {"path": row.path, "profile": True, "seconds": 0.1},
+            title=f"Placement: {row.name}",
+            subject=row.sha256,
+        )
+        nodes = (result.get("placement") or {}).get("nodes") or {}
+        if not nodes:
+            raise InputError(
+                f"The runtime of this model ({result.get('backend')}) does not say where operators run.",
+                hint="ONNX Runtime and LiteRT do.",
+                code="no-placement",
+            )
+        return NodeValues("Placement", "", {str(name): _unit(str(unit)) for name, unit in nodes.items()})
+
+    async def sensitivity(self, model: str) -> NodeValues:
         """The answers' largest error when one layer at a time is quantised to 8 bits; needs the model's data."""
         row = self._models.get(model)
         data = path_or_none(row.calibration_path) or path_or_none(row.data_path)
@@ -83,8 +91,8 @@ class GraphService:
             title=f"Quantisation error per layer: {row.name}",
             subject=row.sha256,
         )
-        values = {str(layer["node"]): float(layer["max_abs"]) for layer in result["layers"]}
-        return NodeNumbers("Quantisation error", "", values, "largest change of the answers")
+        values: dict[str, Value] = {str(layer["node"]): float(layer["max_abs"]) for layer in result["layers"]}
+        return NodeValues("Quantisation error", "", values)
 
     async def with_dimensions(self, model: str, dimensions: Mapping[str, int]) -> dict[str, Any]:
         """The summary and the saved graph with these sizes in the place of symbolic dimensions: `summary, graph`.
@@ -122,3 +130,8 @@ class GraphService:
     async def _marks_path(self, model: str) -> Path | None:
         entry = await asyncio.to_thread(self._models.library.get, model)
         return None if entry is None else entry.folder / _MARKS
+
+
+def _unit(name: str) -> str:
+    """A unit as people call it: `CPUExecutionProvider` is the CPU."""
+    return name.removesuffix("ExecutionProvider") or name

@@ -22,7 +22,7 @@ class GraphServices(Protocol):
         """Weights in numbers: those with these names, or all."""
 
     def measure(self, what: str, model: str, done: Done, failed: Failed) -> Future[Any]:
-        """`latencies` or `sensitivity`: a number for each node."""
+        """`latencies`, `placement` or `sensitivity`: a number or a word for each node."""
 
     def with_dimensions(
         self, model: str, dimensions: Mapping[str, int], done: Done, failed: Failed
@@ -49,8 +49,12 @@ class GraphRequests:
         return self._ask(self._service.statistics(model, names), done, failed)
 
     def measure(self, what: str, model: str, done: Done, failed: Failed) -> Future[Any]:
-        """`latencies` or `sensitivity`: a number for each node."""
-        work = self._service.latencies if what == "latencies" else self._service.sensitivity
+        """`latencies`, `placement` or `sensitivity`: a number or a word for each node."""
+        work = {
+            "latencies": self._service.latencies,
+            "placement": self._service.placement,
+            "sensitivity": self._service.sensitivity,
+        }[what]
         return self._ask(work(model), done, failed)
 
     def with_dimensions(

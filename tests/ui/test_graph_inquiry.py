@@ -120,6 +120,17 @@ def test_sparsity_and_latency_become_overlays_with_a_legend(bench: Bench) -> Non
     assert panel.toolbar.overlays.currentText() == "By latency"
 
 
+def test_where_each_operator_runs_becomes_an_overlay(bench: Bench) -> None:
+    panel = bench.panel
+    bench.measure("placement")
+    bench.qtbot.waitUntil(lambda: "Placement" in [each.title for each in panel.overlays()], timeout=_LONG_MS)
+    assert panel.legend.isVisible()
+    placed = panel.overlays()[-1]
+    assert placed.words == ("CPU",)
+    assert np.isfinite(placed.values).sum() > 10
+    assert panel.toolbar.overlays.currentText() == "By placement"
+
+
 def test_a_measurement_is_cancelled_from_its_banner(bench: Bench) -> None:
     bench.measure("latencies")
     bench.click("graph-trace-clear")

@@ -21,7 +21,7 @@ from edgestudio.model.layout import lay_out
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import theme
 from edgestudio.ui.graph import export, menu
-from edgestudio.ui.graph.overlay import Overlay, read_overlay
+from edgestudio.ui.graph.overlay import Overlay, read_overlays
 from edgestudio.ui.graph.panel import GraphPanel
 from edgestudio.wire.errors import InputError
 
@@ -310,15 +310,45 @@ def test_an_overlay_colours_writes_and_has_a_legend(qtbot: QtBot, panel: GraphPa
 def test_overlays_from_files(tmp_path: Path) -> None:
     graph = network(2).main
     (tmp_path / "a.csv").write_text("name,ms\nhead,2.5\nelsewhere,1\n")
-    assert read_overlay(tmp_path / "a.csv", graph).range() == (2.5, 2.5)
-    (tmp_path / "b.json").write_text('{"head": 4}')
-    assert read_overlay(tmp_path / "b.json", graph).range() == (4, 4)
+    (overlay,) = read_overlays(tmp_path / "a.csv", graph)
+    assert (overlay.range(), overlay.text(2.5)) == ((2.5, 2.5), "2.5 ms")
     (tmp_path / "c.csv").write_text("elsewhere,1\n")
     with pytest.raises(InputError, match="None of the 1 names"):
-        read_overlay(tmp_path / "c.csv", graph)
-    (tmp_path / "d.json").write_text("[1")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_overlay(tmp_path / "d.json", graph)
+        read_overlays(tmp_path / "c.csv", graph)
+
+
+def test_a_file_colours_by_every_column_that_it_has(
+    qtbot: QtBot, panel: GraphPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(qtbot, panel, 2)
+    path = tmp_path / "profile.csv"
+    path.write_text("node,latency_ms,unit\nstage/block.0/conv,2,NPU\nstage/block.1/conv,4,NPU\nhead,1,CPU\n")
+    monkeypatch.setattr(menu.QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    choice = panel.toolbar.overlays
+    choice.activated.emit(choice.findText("Numbers from a file …"))
+    assert [each.title for each in panel.overlays()[-2:]] == ["latency", "unit"]
+    assert choice.currentText() == "By latency"
+    qtbot.keyClick(choice, Qt.Key.Key_Down)
+    assert choice.currentText() == "By unit"
+    assert [(word, count) for word, _, count in panel.legend._overlay.counts()] == [("CPU", 1), ("NPU", 2)]  # type: ignore[union-attr]
+    panel.sides.setCurrentWidget(panel.table)
+    rows = panel.table.layer_model
+    assert [rows.index(row, 7).data() for row in (0, 1, 6)] == ["NPU", "–", "CPU"]
+    assert ",NPU\n" in rows.as_csv()
+    level(qtbot, panel, 0)
+    boxes = panel.view.layout_shown.boxes
+    shown = panel.legend._overlay
+    assert shown is not None
+    words = {boxes.labels[boxes.label[b]]: shown.text(v) for b, v in enumerate(shown.values.tolist())}
+    assert words["stage"] == "NPU"
+
+
+def test_measuring_again_replaces_what_was_measured(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 2)
+    for first in (1.0, 5.0):
+        panel.add_overlay(Overlay("Latency", "ms", np.array([first] * 7)))
+    assert [each.title for each in panel.overlays()].count("Latency") == 1
+    assert panel.legend._overlay.range() == (5.0, 5.0)  # type: ignore[union-attr]
 
 
 def test_everything_exports(qtbot: QtBot, panel: GraphPanel, tmp_path: Path) -> None:

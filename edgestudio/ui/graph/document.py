@@ -126,12 +126,17 @@ class Document:
         return dict(Counter(self.graph.nodes[node].op for node in inside.tolist()))
 
     def box_values(self, overlay: Overlay, boxes_of_nodes: Ints, count: int) -> Overlay:
-        """An overlay's numbers per box; a group shows the sum of its nodes."""
+        """An overlay's numbers per box; a group shows the sum of its nodes, or the word that all of them have."""
         known = np.isfinite(overlay.values) & (boxes_of_nodes >= 0)
         at = boxes_of_nodes[known]
+        if overlay.words:
+            low, high = np.full(count, np.inf), np.full(count, -np.inf)
+            np.minimum.at(low, at, overlay.values[known])
+            np.maximum.at(high, at, overlay.values[known])
+            return replace(overlay, values=np.where(low == high, low, np.nan))
         sums = np.bincount(at, overlay.values[known], minlength=count).astype(np.float64)
         sums[np.bincount(at, minlength=count) == 0] = np.nan
-        return Overlay(overlay.title, overlay.unit, sums, overlay.is_log)
+        return replace(overlay, values=sums)
 
     def frames(self, layout: Layout, collapsed: frozenset[int]) -> Frames:
         """Frames around open groups whose boxes lie together, with nothing foreign between them."""

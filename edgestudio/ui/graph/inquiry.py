@@ -15,7 +15,7 @@ from edgestudio.model.dimensions import symbols
 from edgestudio.model.marks import Bookmark, Marks
 from edgestudio.ui.graph.camera import Camera
 from edgestudio.ui.graph.dimensions import DimensionsPopup
-from edgestudio.ui.graph.overlay import Overlay, by_name, weight_sparsity
+from edgestudio.ui.graph.overlay import Overlay, overlay_of, weight_sparsity
 from edgestudio.wire.errors import EdgeStudioError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _WORDS = {
     "latencies": "Measuring the latency per operator …",
+    "placement": "Asking the runtime where each operator runs …",
     "sensitivity": "Quantising one layer after the other …",
     "sparsity": "Reading all weights …",
     "dimensions": "Working out the shapes …",
@@ -108,10 +109,10 @@ class Inquiry(QObject):
             return
         if model is None or services is None or document is None:
             return
-        graph = document.model.main
+        graph = document.graph
 
         def numbers(found: Any) -> Overlay:
-            return by_name(graph, found.title, found.unit, found.values)
+            return overlay_of(graph, found)
 
         def zeros(found: Any) -> Overlay:
             return weight_sparsity(graph, found["tensors"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
@@ -13,10 +13,12 @@ from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.text import label
 
 _MARGIN_PX = 12
+_LINE_PX = 20
+_MOST_WORDS = 8
 
 
 class Legend(QWidget):
-    """The ramp of an overlay with its title and its ends in numbers; sits in the lower left corner of `host`."""
+    """An overlay's title with its ramp and its ends, or with its words; in the lower left corner of `host`."""
 
     def __init__(self, host: QWidget) -> None:
         super().__init__(host)
@@ -37,8 +39,9 @@ class Legend(QWidget):
         self._place()
 
     def sizeHint(self) -> QSize:
-        """Room for a title, a ramp, and two numbers."""
-        return QSize(232, 68)
+        """Room for a title, and a ramp with two numbers or a line for each word."""
+        words = self._overlay.words[:_MOST_WORDS] if self._overlay else ()
+        return QSize(232, 40 + _LINE_PX * len(words) if words else 68)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Keep to the corner."""
@@ -61,6 +64,9 @@ class Legend(QWidget):
         painter.setPen(QColor(colors.text))
         title = self._overlay.title + (" (log scale)" if self._overlay.is_log else "")
         painter.drawText(inner, int(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft), title)
+        if self._overlay.words:
+            self._paint_words(painter, inner, self._overlay)
+            return
         ramp = np.ascontiguousarray(ramp_rgb(np.linspace(0, 1, inner.width()))[None])
         strip = QImage(ramp.data, inner.width(), 1, inner.width() * 3, QImage.Format.Format_RGB888)
         painter.drawImage(QRectF(inner.left(), inner.top() + 20, inner.width(), 10), strip)
@@ -68,6 +74,24 @@ class Legend(QWidget):
         low, high = (self._overlay.text(value) for value in limits)
         painter.drawText(inner, int(Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignLeft), low)
         painter.drawText(inner, int(Qt.AlignmentFlag.AlignBottom | Qt.AlignmentFlag.AlignRight), high)
+        painter.end()
+
+    def _paint_words(self, painter: QPainter, inner: QRect, overlay: Overlay) -> None:
+        """A line for each word: its colour, itself, and how many boxes have it."""
+        colors = theme.palette()
+        right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
+        for row, (word, place, count) in enumerate(overlay.counts()[:_MOST_WORDS]):
+            line = QRect(inner.left(), inner.top() + 24 + row * _LINE_PX, inner.width(), _LINE_PX)
+            red, green, blue = ramp_rgb(np.array([place]))[0].tolist()
+            painter.setPen(QPen(QColor(colors.border)))
+            painter.setBrush(QColor(red, green, blue))
+            painter.drawRoundedRect(QRectF(line.left() + 0.5, line.center().y() - 5.5, 14, 12), 3, 3)
+            painter.setPen(QColor(colors.text))
+            room = line.adjusted(24, 0, -48, 0)
+            text = painter.fontMetrics().elidedText(word, Qt.TextElideMode.ElideRight, room.width())
+            painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), text)
+            painter.setPen(QColor(colors.muted))
+            painter.drawText(line, right, f"{count:,}")
         painter.end()
 
     def _place(self) -> None:

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu
 
 from edgestudio.model.boxes import BoxKind
 from edgestudio.ui.graph import export
-from edgestudio.ui.graph.overlay import read_overlay
+from edgestudio.ui.graph.overlay import read_overlays
 from edgestudio.wire.errors import EdgeStudioError
 
 if TYPE_CHECKING:
@@ -112,9 +112,10 @@ def _export(panel: GraphPanel, name: str, kind: str) -> None:
 
 def open_overlay(panel: GraphPanel) -> None:
     """Ask for a file of numbers per node and colour the boxes by them."""
-    path, _ = QFileDialog.getOpenFileName(panel, "Numbers per node", "", "Numbers (*.csv *.json)")
+    path, _ = QFileDialog.getOpenFileName(panel, "Numbers per node", "", "Numbers (*.csv *.tsv *.json)")
     if path and panel.document is not None:
         try:
-            panel.add_overlay(read_overlay(Path(path), panel.document.graph))
+            for position, overlay in enumerate(read_overlays(Path(path), panel.document.graph)):
+                panel.add_overlay(overlay, is_shown=position == 0)
         except EdgeStudioError as error:
             panel.failed.emit(f"{error.message} {error.hint}")

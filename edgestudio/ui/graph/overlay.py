@@ -1,11 +1,10 @@
-"""Numbers per node as colours: the ramp, its legend's ticks, and the overlays that every model offers."""
+"""Numbers or words per node as colours: the ramp, its legend's ticks, and the overlays that every model offers."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestudio.model.graph import Graph
+from edgestudio.model.node_values import NodeValues, by_node, read_values
 from edgestudio.model.query import parameters
 from edgestudio.wire.errors import InputError
 
@@ -21,14 +21,18 @@ from edgestudio.wire.errors import InputError
 _RAMP = ("#00224e", "#1d3b6e", "#434e6c", "#61636d", "#7d7c78", "#9c9574", "#bcae6c", "#dec95c", "#fee838")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Overlay:
-    """One number per node of a graph, NaN where there is none. `is_log` spreads it by orders of magnitude."""
+    """One number per node of a graph, NaN where there is none. `is_log` spreads it by orders of magnitude.
+
+    With `words`, the numbers are places among these, such as the units that nodes run on.
+    """
 
     title: str
     unit: str
     values: NDArray[np.float64]
     is_log: bool = False
+    words: tuple[str, ...] = ()
 
     def range(self) -> tuple[float, float] | None:
         """Smallest and largest value; None when no node has one."""
@@ -40,17 +44,27 @@ class Overlay:
         limits = self.range()
         if limits is None:
             return np.full(len(self.values), np.nan)
-        low, high = limits
+        low, high = (0.0, float(len(self.words) - 1)) if self.words else limits
         values = self.values
         if self.is_log and low >= 0:
             values, low, high = np.log1p(values), math.log1p(low), math.log1p(high)
         placed: NDArray[np.float64] = (values - low) / (high - low) if high > low else values * 0.0 + 0.5
         return placed
 
+    def counts(self) -> list[tuple[str, float, int]]:
+        """Each word with its place on the ramp, and how many nodes have it."""
+        last = max(1, len(self.words) - 1)
+        known = self.values[np.isfinite(self.values)].astype(int)
+        count = np.bincount(known, minlength=len(self.words)).tolist()
+        ends = [0.5] if len(self.words) == 1 else [index / last for index in range(len(self.words))]
+        return list(zip(self.words, ends, count, strict=True))
+
     def text(self, value: float) -> str:
         """A value with its unit, three digits."""
         if not math.isfinite(value):
             return ""
+        if self.words:
+            return self.words[round(value)]
         for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= factor and self.unit != "ms":
                 return f"{value / factor:.3g} {prefix}{self.unit}".rstrip()
@@ -83,51 +97,37 @@ def built_in(graph: Graph) -> list[Overlay]:
     return [overlay for overlay in offered if overlay.range() not in (None, (0.0, 0.0))]
 
 
-def read_overlay(path: Path, graph: Graph) -> Overlay:
-    """An overlay from a file: JSON `{node name: number}` or CSV rows of `name,number`; raises InputError."""
-    try:
-        text = path.read_text("utf-8")
-        if path.suffix.lower() == ".json":
-            pairs = {str(name): float(value) for name, value in json.loads(text).items()}
-        else:
-            pairs = dict(_csv_pairs(text))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+def read_overlays(path: Path, graph: Graph) -> list[Overlay]:
+    """The overlays of a file, one a column, see `model.node_values`; raises InputError when none fits the graph."""
+    found = read_values(path)
+    fitting = []
+    for each in found:
+        with suppress(InputError):
+            fitting.append(overlay_of(graph, each))
+    if not fitting:
+        count = len({name for each in found for name in each.values})
         raise InputError(
-            f"{path.name} cannot be read as numbers per node: {error}",
-            hint='Use JSON such as {"node name": 1.5}, or CSV with a node\'s name and a number in each row.',
-        ) from error
-    values = np.array([pairs.get(node.name, math.nan) for node in graph.nodes], np.float64)
-    if not np.isfinite(values).any():
-        raise InputError(
-            f"None of the {len(pairs)} names in {path.name} is a node of this graph.",
-            hint="The names must be those that the layer table shows.",
+            f"None of the {count} names in {path.name} is a node of this graph.",
+            hint="The names must be those that the layer table shows, or of tensors that the nodes write.",
         )
-    return Overlay(path.stem, "", values)
+    return fitting
 
 
-def by_name(graph: Graph, title: str, unit: str, numbers: Mapping[str, float]) -> Overlay:
-    """An overlay from numbers by the names of nodes, or of what they write, as runtimes call fused operators.
-
-    Raises InputError when no name is one of this graph.
-    """
-    numbers = {_plain_name(name): value for name, value in numbers.items()}
-    values = np.full(len(graph.nodes), math.nan)
-    for index, node in enumerate(graph.nodes):
-        written = (graph.tensors[t].name for t in node.outputs if t >= 0)
-        found = [numbers[name] for name in dict.fromkeys((node.name, *written)) if name and name in numbers]
-        if found:
-            values[index] = sum(found)
-    if not np.isfinite(values).any():
+def overlay_of(graph: Graph, found: NodeValues) -> Overlay:
+    """Numbers or words by the names of nodes as an overlay; raises InputError when no name is one of this graph."""
+    values = by_node(graph, found.values)
+    if all(value is None for value in values):
         raise InputError(
-            f"None of the {len(numbers)} measured operators is a node of this graph.",
+            f"None of the {len(found.values)} measured operators is a node of this graph.",
             hint="The runtime has rewritten the graph; the numbers are in the job's result.",
         )
-    return Overlay(title, unit, values, is_log=False)
-
-
-def _plain_name(name: str) -> str:
-    """The name without what ONNX Runtime adds when it fuses operators or changes their layout."""
-    return name.removeprefix("fused ").removesuffix("_nchwc").removesuffix("_quant")
+    if not found.is_words:
+        return Overlay(
+            found.title, found.unit, np.array([math.nan if v is None else v for v in values], float)
+        )
+    words = tuple(sorted({str(value) for value in values if value is not None}))
+    places = [math.nan if value is None else float(words.index(str(value))) for value in values]
+    return Overlay(found.title, "", np.array(places), words=words)
 
 
 def weight_sparsity(graph: Graph, tensors: Iterable[Mapping[str, Any]]) -> Overlay:
@@ -141,18 +141,3 @@ def weight_sparsity(graph: Graph, tensors: Iterable[Mapping[str, Any]]) -> Overl
         if total:
             values[index] = 100.0 * sum(zeros for zeros, _ in found) / total
     return Overlay("Weight sparsity", "%", values)
-
-
-def _csv_pairs(text: str) -> list[tuple[str, float]]:
-    rows = [row for row in csv.reader(text.splitlines()) if len(row) >= 2]
-    if rows and not _is_number(rows[0][-1]):
-        rows = rows[1:]
-    return [(row[0], float(row[-1])) for row in rows]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -34,7 +34,7 @@ class GraphPanel(Opening):
         self.setAcceptDrops(True)
         self.matches: list[int] = []
         self._overlay: Overlay | None = None
-        self._extra: list[Overlay] = []
+        self._extras: dict[int, list[Overlay]] = {}
         self._arranging = Background(self)
         self.inquiry = Inquiry(self)
         self.clear()
@@ -44,8 +44,9 @@ class GraphPanel(Opening):
     # --- what it is coloured by
 
     def add_overlay(self, overlay: Overlay, *, is_shown: bool = True) -> None:
-        """Offer numbers per node, such as measured latencies, in the overlay menu."""
-        self._extra.append(overlay)
+        """Offer numbers per node, such as measured latencies, in the overlay menu; in place of one so titled."""
+        kept = [each for each in self._extra if each.title != overlay.title]
+        self._extras[self._number] = [*kept, overlay]
         self.toolbar.show_overlays(self.overlays())
         if is_shown:
             self.show_overlay(overlay)
@@ -57,6 +58,15 @@ class GraphPanel(Opening):
     def overlays(self) -> list[Overlay]:
         """The overlays on offer: the model's own, then those that were added."""
         return [*(self.document.overlays if self.document else []), *self._extra]
+
+    @property
+    def _number(self) -> int:
+        return self.document.number if self.document else 0
+
+    @property
+    def _extra(self) -> list[Overlay]:
+        """What was added to the graph that is shown."""
+        return self._extras.get(self._number, [])
 
     def show_overlay(self, overlay: Overlay | None) -> None:
         """Colour the boxes by an overlay; None returns to the operators' colours."""
@@ -199,7 +209,7 @@ class GraphPanel(Opening):
         self._arranging.forget()
         self.inquiry.begin()
         self.matches = []
-        self._overlay, self._extra = None, []
+        self._overlay, self._extras = None, {}
         self.toolbar.search.field.clear()
         self.banner.say("")
         self.legend.show_overlay(None)
@@ -234,9 +244,9 @@ class GraphPanel(Opening):
     def _show_graph(self, index: int) -> None:
         if self.document is None:
             return
-        model, extra = self.document.model, self._extra if index == 0 else []
+        model, extras = self.document.model, self._extras
         self._forget()
-        self._extra = extra
+        self._extras = extras
         self._loading.run(lambda: prepared(model, index), lambda made: self._show_prepared(*made), self._fail)
 
     def _show_level(self) -> None:

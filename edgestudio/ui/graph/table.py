@@ -171,7 +171,9 @@ class LayerModel(QAbstractTableModel):
             return node
         if column <= 4:
             return (layers.names, layers.operators, layers.outputs, layers.types)[column - 1][node]
-        return float(self._numbers(column)[node])
+        value = float(self._numbers(column)[node])
+        is_word = column == len(COLUMNS) and self._overlay is not None and bool(self._overlay.words)
+        return self._overlay.text(value) if is_word and self._overlay else value
 
     def _numbers(self, column: int) -> NDArray[np.float64]:
         if column == 5:

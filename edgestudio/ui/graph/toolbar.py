@@ -20,6 +20,7 @@ _FIXED_ENTRIES = 2
 _LONGEST_ENTRY = 60
 MEASUREMENTS = (
     ("latencies", "Measure latency per operator …"),
+    ("placement", "Ask where each operator runs …"),
     ("sparsity", "Measure weight sparsity …"),
     ("sensitivity", "Measure quantisation error …"),
     ("file", "Numbers from a file …"),
