@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from edgestudio.model.lineage import renamed
+from edgestudio.model.reading import read_model
 from edgestudio.optimize import catalog, recipe
 from edgestudio.optimize.catalog import PassSpec
 from edgestudio.optimize.datasets import DataSamples, pipeline_for
@@ -184,6 +186,7 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
         warnings.append(
             f"the answers changed a lot (cosine {cosine:.3f}): measure accuracy before using this"
         )
+    names = renamed(read_model(work.current).main, read_model(target).main, report.names)
     work.current = target
     if spec.is_edit:
         work.reference = target
@@ -200,6 +203,7 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
         "size_bytes": target.stat().st_size,
         "report": report.as_dict() | {"warnings": warnings},
         "error": meter.as_dict() if meter is not None else None,
+        "names": names,
         "tools": _tools(spec, work.model_format),
     }
 

@@ -44,7 +44,8 @@ class StepContext:
 class StepReport:
     """What a pass did: `changed` of `total` of the things named by `unit`, with notes and warnings in words.
 
-    `figures` are numbers worth keeping with the artifact, such as sparsity or the size after zlib.
+    `figures` are numbers worth keeping with the artifact, such as sparsity or the size after zlib; `names` are the
+    operators that the pass knows to have renamed, old name to new.
     """
 
     changed: int
@@ -53,6 +54,7 @@ class StepReport:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     figures: dict[str, float | int | str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgestudio.assets import resource
 from edgestudio.model.library import Entry, Library, content_sha256
+from edgestudio.model.lineage import related
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.early_row import EarlyRow
 from edgestudio.studio.jobs import JobService
@@ -135,11 +136,30 @@ class ModelService:
         return dict(result["summary"])
 
     async def diff(self, a: Path, b: Path) -> dict[str, Any]:
-        """Structural and numeric difference: `added, removed, changed, identical`."""
+        """Structural and numeric difference: `added, removed, changed, identical`, as `model.diff` tells them.
+
+        Models of the library that come from one another are matched by their lineage too; `lineage` of the result
+        are the recipes between them.
+        """
         for path in (a, b):
             await self.require_file(path)
+        await self.start()
+        relation = related(await self._hash(a), await self._hash(b), self.rows.get)
         title = f"Compare: {a.name} and {b.name}"
-        return await self._jobs.run("diff", {"a": str(a.absolute()), "b": str(b.absolute())}, title=title)
+        params = {
+            "a": str(a.absolute()),
+            "b": str(b.absolute()),
+            "names": dict(relation.names if relation else {}),
+        }
+        result = await self._jobs.run("diff", params, title=title)
+        return {**result, "lineage": None if relation is None else list(relation.recipes)}
+
+    async def _hash(self, path: Path) -> str:
+        """What the library calls the content of a file; of its own models without reading them."""
+        for row in self.rows:
+            if row.path == str(path):
+                return row.sha256
+        return await asyncio.to_thread(content_sha256, path)
 
     async def check(self, path: Path, target: str, *, failing: Path | None = None) -> dict[str, Any]:
         """Whether a model will run on a board profile, operator by operator.

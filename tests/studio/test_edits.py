@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from edgestudio.assets import resource
+from edgestudio.model.graph import load as load_graph
 from edgestudio.studio.edit_history import Change, EditHistory
 from edgestudio.wire.errors import InputError, RecipeError
 from tests.studio.test_models import in_studio
@@ -107,3 +110,23 @@ def test_a_new_change_forgets_what_was_taken_back():
     history = asyncio.run(scenario())
     assert done == ["undo b", "undo a", "undo c"]
     assert history.undo_title is None
+
+
+def test_a_variant_is_compared_by_its_lineage():
+    async def scenario(studio):
+        source = await studio.models.open_sample()
+        names = [node.name for node in load_graph(Path(source.graph_path)).main.nodes if node.op == "Relu"][
+            :2
+        ]
+        steps = [
+            {"pass": "rename", "options": {"names": {names[0]: "first"}}},
+            {"pass": "rename", "options": {"names": {names[1]: names[0]}}},
+        ]
+        child = await studio.edits.edit(source.sha256, steps)
+        result = await studio.models.diff(Path(source.path), Path(child.path))
+        assert result["lineage"] == ["edited"]
+        assert result["pairs"] == [[at, at] for at in range(source.summary["nodes"])]
+        unrelated = await studio.models.diff(resource("sample", "digits.onnx"), Path(child.path))
+        assert unrelated["lineage"] == ["edited"], "a file that the library knows by its content"
+
+    in_studio(scenario)

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from edgestudio.model import graph as graphs
@@ -59,13 +60,20 @@ def test_two_graphs_with_what_differs(qtbot: QtBot, bench: Bench, tmp_path: Path
     pair = panel.graphs
     qtbot.waitUntil(lambda: pair.list.count() > 0)
     assert panel.views.currentIndex() == 1
-    changed = next(
-        row for row in range(pair.list.count()) if pair.list.item(row).text().startswith("changed")
-    )
+    assert panel._state.text().startswith("Operators: 1 changed, 1 only in A, 1 only in B")
+    qtbot.keyClick(pair.kinds, Qt.Key.Key_Down)
+    assert (pair.kinds.currentText(), pair.list.count()) == ("Only in A (1)", 1)
+    pair.kinds.setCurrentIndex(pair.kinds.findData("changed"))
+    changed = 0
     pair.list.setCurrentRow(changed)
     assert "kernel_shape: 3×3 → 7×7" in pair.details.text()
     assert pair.a.node_of(pair.a.selected_box) == pair.b.node_of(pair.b.selected_box) == 0
     assert pair.a.camera.zoom >= 0.69
+    assert pair._legends[0].isVisible()
+    panel.views.setCurrentIndex(0)
+    groups = [panel.table.topLevelItem(row) for row in range(panel.table.topLevelItemCount())]
+    (listed,) = [group for group in groups if group.text(0) == "Changed (1)"]
+    assert "kernel_shape: 3×3 → 7×7" in listed.child(0).text(1)
 
 
 def test_three_models_in_one_table(qtbot: QtBot, bench: Bench, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from edgestudio.model.diff import compare
 from edgestudio.model.graph import Model, Node
 from edgestudio.model.layout import lay_out
+from edgestudio.ui import theme
 from edgestudio.ui.graph.pair import GraphPair
 from tests.ui.test_graph_panel import network
 
@@ -53,10 +54,12 @@ def test_what_only_one_side_has_selects_nothing_in_the_other(pair: GraphPair) ->
 
 
 def test_the_list_leads_to_each_difference(pair: GraphPair) -> None:
-    listed = [pair.list.item(row).text() for row in range(pair.list.count())]
-    assert any(text.startswith("only in A:  Relu") for text in listed)
-    assert any(text.startswith("only in B:  Tanh") for text in listed)
-    changed = next(row for row, text in enumerate(listed) if text.startswith("changed:  Conv"))
+    role = Qt.ItemDataRole.AccessibleTextRole
+    listed = [str(pair.list.item(row).data(role)) for row in range(pair.list.count())]
+    assert any(text.startswith("only in A: Relu") for text in listed)
+    assert any(text.startswith("only in B: Tanh") for text in listed)
+    assert not any(pair.list.item(row).icon().isNull() for row in range(pair.list.count()))
+    changed = next(row for row, text in enumerate(listed) if text.startswith("changed: Conv"))
     pair.list.setCurrentRow(changed)
     assert (pair.a.node_of(pair.a.selected_box), pair.b.node_of(pair.b.selected_box)) == (0, 0)
 
@@ -66,3 +69,23 @@ def test_everything_else_can_step_back(pair: GraphPair) -> None:
     only = pair._only
     only.click()
     assert pair.a.viewport().grab().toImage() != before
+
+
+def test_operators_that_only_quantise_are_left_out_until_asked_for(qtbot: QtBot, pair: GraphPair) -> None:
+    first, result = network(6), compare(network(6), variant(network(6)))
+    more = [{"name": "q", "op": "QuantizeLinear", "index": 3, "role": "quantisation"}]
+    layouts = (lay_out(first.main), lay_out(variant(first).main))
+    pair.show_pair(("net", "int8"), layouts, {**result, "added": [*result["added"], *more]})
+    assert pair.kinds.currentText() == "Without quantise, dequantise (3)"
+    assert pair.list.count() == 3
+    qtbot.keyClick(pair.kinds, Qt.Key.Key_Home)
+    assert (pair.kinds.currentText(), pair.list.count()) == ("All (4)", 4)
+
+
+def test_the_colours_follow_the_theme(pair: GraphPair) -> None:
+    pair.list.setCurrentRow(1)
+    theme.set_mode("dark")
+    assert pair.list.currentRow() == 1
+    ramp = pair.a._overlay[2]  # type: ignore[index]
+    assert ramp == (theme.DARK.bad, theme.DARK.warning, theme.DARK.good)
+    theme.set_mode("light")

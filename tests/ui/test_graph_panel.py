@@ -284,6 +284,17 @@ def test_modules_collapse_and_open_without_losing_the_place(qtbot: QtBot, panel:
     assert "group of 3 nodes" in panel.properties.text()
 
 
+def test_the_selection_outlives_other_levels(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel, 20)
+    panel.select_node(30)
+    level(qtbot, panel, 1)
+    view = panel.view
+    assert "block.10" in panel.properties.text()
+    assert view.layout_shown.boxes.kind[view.selected_box] == BoxKind.GROUP
+    level(qtbot, panel, -1)
+    assert view.node_of(view.selected_box) == 30
+
+
 def test_choosing_a_hidden_node_opens_its_group(qtbot: QtBot, panel: GraphPanel) -> None:
     opened(qtbot, panel, 20)
     level(qtbot, panel, 0)

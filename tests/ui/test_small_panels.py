@@ -179,13 +179,29 @@ def test_compare_shows_figures_and_differences(qtbot, bench: Bench) -> None:
     done(
         {
             "identical": False,
-            "added": [{"name": "q1", "op": "QuantizeLinear"}],
+            "added": [{"name": "q1", "op": "QuantizeLinear", "index": 0}],
             "removed": [],
-            "changed": ["c"],
+            "changed": [{"name": "c", "op": "Conv", "a": 0, "b": 1, "dtype": ["float32", "int8"]}],
+            "values": [
+                {
+                    "side": "input",
+                    "position": 0,
+                    "a": None,
+                    "b": {"name": "x", "dtype": "int8", "shape": [1, 3]},
+                }
+            ],
+            "lineage": ["INT8 static"],
         }
     )
-    assert panel.findChild(QLabel, "compare-state").text() == "1 added, 0 removed, 1 changed."
-    assert table.topLevelItem(table.topLevelItemCount() - 3).child(0).text(0) == "q1"
+    said = panel.findChild(QLabel, "compare-state").text()
+    assert said == "Operators: 1 changed, 1 only in B. Matched by lineage, through INT8 static."
+    groups = {
+        table.topLevelItem(at).text(0): table.topLevelItem(at) for at in range(table.topLevelItemCount())
+    }
+    assert groups["Only in B (1)"].child(0).text(0) == "QuantizeLinear  q1"
+    assert groups["Changed (1)"].child(0).text(1) == "Type: float32 → int8"
+    value = groups["Inputs and outputs (1)"].child(0)
+    assert [value.text(column) for column in range(3)] == ["Input 0", "none", "x  int8 1×3"]
 
 
 def test_palette_finds_and_runs_by_keyboard(qtbot, bench: Bench) -> None:

@@ -28,6 +28,11 @@ _SLOTS: dict[str, tuple[tuple[int, int, int, bool], ...]] = {
 _BIAS_SLOT = {"QLinearConv": 8, "QGemm": 6}
 
 
+def quantization_slots(op: str) -> frozenset[int]:
+    """Which inputs of an operator are scales and zero points."""
+    return frozenset(slot for _, scale, zero, _ in _SLOTS.get(op, ()) for slot in (scale, zero))
+
+
 def attach_quantization(builder: GraphBuilder, constants: dict[int, TensorHeader]) -> None:
     """Add scale and zero point to every tensor of the graph whose neighbours give them as constants."""
     values: dict[int, tuple[float, ...] | None] = {}

@@ -85,7 +85,8 @@ def rename(source: Path, target: Path, options: RenameOptions, context: StepCont
             for names in (node.input, node.output):
                 names[:] = [options.names.get(name, name) if name in tensors else name for name in names]
     onnx_file.save(model, target)
-    return StepReport(len(options.names), len(options.names), unit="names")
+    renamed = {old: new for old, new in options.names.items() if old in nodes}
+    return StepReport(len(options.names), len(options.names), unit="names", names=renamed)
 
 
 def set_dimensions(source: Path, target: Path, options: DimensionOptions, context: StepContext) -> StepReport:

@@ -8,7 +8,7 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from edgestudio.ui import theme
-from edgestudio.ui.graph.overlay import Overlay, ramp_rgb
+from edgestudio.ui.graph.overlay import RAMP, Overlay, ramp_rgb
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.text import label
 
@@ -26,13 +26,14 @@ class Legend(QWidget):
         self.setObjectName("graph-legend")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._overlay: Overlay | None = None
+        self._ramp: tuple[str, ...] = RAMP
         host.installEventFilter(self)
         theme.changed.connect(self.update)
         self.hide()
 
-    def show_overlay(self, overlay: Overlay | None) -> None:
+    def show_overlay(self, overlay: Overlay | None, ramp: tuple[str, ...] = RAMP) -> None:
         """Show the legend of an overlay; None hides it."""
-        self._overlay = overlay
+        self._overlay, self._ramp = overlay, ramp
         self.setVisible(overlay is not None and overlay.range() is not None)
         if overlay is not None:
             self.setAccessibleName(f"Legend: {overlay.title}")
@@ -67,7 +68,7 @@ class Legend(QWidget):
         if self._overlay.words:
             self._paint_words(painter, inner, self._overlay)
             return
-        ramp = np.ascontiguousarray(ramp_rgb(np.linspace(0, 1, inner.width()))[None])
+        ramp = np.ascontiguousarray(ramp_rgb(np.linspace(0, 1, inner.width()), self._ramp)[None])
         strip = QImage(ramp.data, inner.width(), 1, inner.width() * 3, QImage.Format.Format_RGB888)
         painter.drawImage(QRectF(inner.left(), inner.top() + 20, inner.width(), 10), strip)
         painter.setPen(QColor(colors.muted))
@@ -82,7 +83,7 @@ class Legend(QWidget):
         right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
         for row, (word, place, count) in enumerate(overlay.counts()[:_MOST_WORDS]):
             line = QRect(inner.left(), inner.top() + 24 + row * _LINE_PX, inner.width(), _LINE_PX)
-            red, green, blue = ramp_rgb(np.array([place]))[0].tolist()
+            red, green, blue = ramp_rgb(np.array([place]), self._ramp)[0].tolist()
             painter.setPen(QPen(QColor(colors.border)))
             painter.setBrush(QColor(red, green, blue))
             painter.drawRoundedRect(QRectF(line.left() + 0.5, line.center().y() - 5.5, 14, 12), 3, 3)

@@ -18,7 +18,7 @@ from edgestudio.model.query import parameters
 from edgestudio.wire.errors import InputError
 
 # Cividis: told apart by lightness alone, the same to every kind of colour vision (Nuñez et al., 2018).
-_RAMP = ("#00224e", "#1d3b6e", "#434e6c", "#61636d", "#7d7c78", "#9c9574", "#bcae6c", "#dec95c", "#fee838")
+RAMP = ("#00224e", "#1d3b6e", "#434e6c", "#61636d", "#7d7c78", "#9c9574", "#bcae6c", "#dec95c", "#fee838")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +71,9 @@ class Overlay:
         return f"{value:.3g} {self.unit}".rstrip()
 
 
-def ramp_rgb(positions: NDArray[np.float64]) -> NDArray[np.uint8]:
+def ramp_rgb(positions: NDArray[np.float64], ramp: tuple[str, ...] = RAMP) -> NDArray[np.uint8]:
     """Colours (n, 3) for places in 0..1; NaN comes out as the ramp's start and must be masked by the caller."""
-    anchors = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in _RAMP], np.float64)
+    anchors = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in ramp], np.float64)
     at = np.clip(np.nan_to_num(positions), 0, 1)
     stops = np.linspace(0, 1, len(anchors))
     channels = [np.interp(at, stops, anchors[:, channel]) for channel in range(3)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
@@ -21,75 +21,18 @@ from PySide6.QtWidgets import (
 
 from edgestudio.model.boxes import BoxKind
 from edgestudio.model.layout import Layout
+from edgestudio.ui import icons, theme
 from edgestudio.ui.graph.background import Background
+from edgestudio.ui.graph.difference import WORDS, Difference, counts, differences
+from edgestudio.ui.graph.legend import Legend
+from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.view import GraphView
 from edgestudio.ui.widgets.text import ElidedLabel, label
 
-_WORDS = {"removed": "only in A", "added": "only in B", "changed": "changed"}
-_PLACES = {"removed": 0.0, "added": 1.0, "changed": 0.55}
+_ICONS = {"removed": ("remove", "bad"), "changed": ("compare", "warning"), "added": ("add", "good")}
+_KINDS = tuple(WORDS)
 _MOST_LISTED = 5000
 _READABLE_ZOOM = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference: what it is, and its node on each side, -1 where there is none."""
-
-    kind: str
-    title: str
-    a: int
-    b: int
-    details: str = ""
-
-
-def differences(result: Mapping[str, Any]) -> list[Difference]:
-    """The differences in the result of a `diff`, in the order of the graphs."""
-    found = []
-    for kind in ("removed", "added", "changed"):
-        for row in result.get(kind, ()):
-            a = int(row["a"]) if kind == "changed" else int(row["index"]) if kind == "removed" else -1
-            b = int(row["b"]) if kind == "changed" else int(row["index"]) if kind == "added" else -1
-            found.append(Difference(kind, _title(row), a, b, _details(row)))
-    return sorted(found, key=lambda each: max(each.a, each.b))
-
-
-def _title(row: Mapping[str, Any]) -> str:
-    keys = ("operator", "attributes", "shape", "dtype", "weights")
-    what = [key for key in keys if key in row] + (["folded"] if row.get("into") else [])
-    # TFLite names an operator by everything that was folded into it.
-    name = str(row.get("name", "")).partition(";")[0]
-    return f"{row.get('op', '')}  {name}" + (f"  ({', '.join(what)})" if what else "")
-
-
-def _details(row: Mapping[str, Any]) -> str:
-    """What exactly differs, a line each: attributes, shape, type, and how far the weights are apart."""
-    lines = [str(row.get("op", ""))]
-    if row.get("into"):
-        lines.append(f"Its work is done by {str(row['into']).partition(';')[0]}")
-    for key, title in (("operator", "Operator"), ("shape", "Shape"), ("dtype", "Type")):
-        if key in row:
-            lines.append(f"{title}: {_shown(row[key][0])} → {_shown(row[key][1])}")
-    for name, (old, new) in dict(row.get("attributes") or {}).items():
-        lines.append(f"{name}: {_shown(old)} → {_shown(new)}")
-    for weight in row.get("weights") or ():
-        facts = [
-            f"{key} {_shown(weight[key][0])} → {_shown(weight[key][1])}"
-            for key in ("dtype", "shape")
-            if key in weight
-        ]
-        if "max_abs" in weight:
-            facts.append(
-                f"largest difference {weight['max_abs']:.3g}, relative {weight['relative']:.2%}, "
-                f"cosine {weight['cosine']:.5f}"
-            )
-        lines.append(f"Weight {str(weight['name']).partition(';')[0]}: {', '.join(facts)}")
-    return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return "×".join("?" if each is None else str(each) for each in value)
-    return "none" if value is None else str(value)
 
 
 class GraphPair(QWidget):
@@ -109,10 +52,17 @@ class GraphPair(QWidget):
         self.list.setObjectName("graph-pair-differences")
         self.list.setAccessibleName("Differences")
         self.list.setUniformItemSizes(True)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.kinds = QComboBox()
+        self.kinds.setObjectName("graph-pair-kinds")
+        self.kinds.setAccessibleName("Which differences are listed")
+        self._legends = (Legend(self.a.viewport()), Legend(self.b.viewport()))
         self._only = QCheckBox("Only what differs")
         self._only.setObjectName("graph-pair-only")
         self._state = label("", "muted", wraps=True, name="graph-pair-state")
         self._differences: list[Difference] = []
+        self._listed: list[Difference] = []
         self._partner: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._differing: tuple[np.ndarray, np.ndarray] = (np.zeros(0, bool), np.zeros(0, bool))
         self._is_following = False
@@ -137,13 +87,45 @@ class GraphPair(QWidget):
         for view, title, text, layout in zip((self.a, self.b), self._titles, titles, layouts, strict=True):
             title.setText(text)
             view.set_model(None, layout)
-        self._differing = (self._mark(self.a, "a"), self._mark(self.b, "b"))
-        self.list.clear()
-        for each in self._differences[:_MOST_LISTED]:
-            self.list.addItem(QListWidgetItem(f"{_WORDS[each.kind]}:  {each.title}"))
+        self._colour()
         total = len(self._differences)
         self._state.setText(f"{total:,} differences" if total else "The graphs have the same structure.")
+        self.details.setText("")
+        self._offer_kinds()
         self._emphasise()
+
+    def _offer_kinds(self) -> None:
+        """Offer the kinds there are; operators that only quantise are left out at first, where there are others."""
+        number = counts(self._differences)
+        total, rest = len(self._differences), len(self._differences) - number["quantising"]
+        self.kinds.blockSignals(True)
+        self.kinds.clear()
+        self.kinds.addItem(f"All ({total:,})", "")
+        for kind in _KINDS:
+            if 0 < number[kind] < total:
+                self.kinds.addItem(f"{WORDS[kind][:1].upper()}{WORDS[kind][1:]} ({number[kind]:,})", kind)
+        if 0 < rest < total:
+            self.kinds.addItem(f"Without quantise, dequantise ({rest:,})", "computing")
+            self.kinds.setCurrentIndex(self.kinds.count() - 1)
+        self.kinds.setVisible(self.kinds.count() > 1)
+        self.kinds.blockSignals(False)
+        self._list()
+
+    def _list(self) -> None:
+        """List the differences of the chosen kind."""
+        kind = self.kinds.currentData()
+        self._listed = [
+            each
+            for each in self._differences
+            if not kind or each.kind == kind or (kind == "computing" and not each.is_quantising)
+        ]
+        self.list.clear()
+        pictures = {each: icons.icon(*_ICONS[each]) for each in _KINDS}
+        for each in self._listed[:_MOST_LISTED]:
+            item = QListWidgetItem(pictures[each.kind], each.title)
+            item.setToolTip(each.details)
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{WORDS[each.kind]}: {each.title}")
+            self.list.addItem(item)
 
     def _build(self) -> None:
         split = QSplitter(Qt.Orientation.Horizontal)
@@ -160,7 +142,7 @@ class GraphPair(QWidget):
         column = QVBoxLayout(side)
         column.setContentsMargins(12, 8, 12, 12)
         column.setSpacing(8)
-        for widget in (self._state, self._only):
+        for widget in (self._state, self.kinds, self._only):
             column.addWidget(widget)
         column.addWidget(self.list, 1)
         self.details = label("", "muted", wraps=True, name="graph-pair-details")
@@ -175,6 +157,8 @@ class GraphPair(QWidget):
         self.b.node_selected.connect(lambda node: self._follow(self.b, self.a, node, self._partner[1]))
         self.list.currentRowChanged.connect(self._go)
         self._only.toggled.connect(self._emphasise)
+        self.kinds.currentIndexChanged.connect(lambda _: self._list())
+        theme.changed.connect(self._recolour)
 
     def _follow(self, chosen: GraphView, other: GraphView, node: int, partner: Mapping[int, int]) -> None:
         if self._is_following:
@@ -186,9 +170,9 @@ class GraphPair(QWidget):
         self.pair_selected.emit(*((node, found) if chosen is self.a else (found, node)))
 
     def _go(self, row: int) -> None:
-        if not 0 <= row < len(self._differences):
+        if not 0 <= row < len(self._listed):
             return
-        difference = self._differences[row]
+        difference = self._listed[row]
         self.details.setText(difference.details)
         self._is_following = True
         for view in (self.a, self.b):
@@ -199,20 +183,38 @@ class GraphPair(QWidget):
         self._is_following = False
         self.pair_selected.emit(difference.a, difference.b)
 
-    def _mark(self, view: GraphView, side: str) -> np.ndarray:
-        """Colour and label the boxes that differ; returns which ones do."""
+    def _recolour(self) -> None:
+        chosen = self.list.currentRow()
+        self._colour()
+        self._list()
+        self.list.setCurrentRow(chosen)
+        self._emphasise()
+
+    def _colour(self) -> None:
+        """Colour and label the boxes that differ, with a legend under each graph."""
+        self._differing = (
+            self._mark(self.a, "a", self._legends[0]),
+            self._mark(self.b, "b", self._legends[1]),
+        )
+
+    def _mark(self, view: GraphView, side: str, legend: Legend) -> np.ndarray:
+        """Colour and label the boxes of one graph; returns which ones differ."""
         layout = view.layout_shown
         boxes = layout.boxes
-        places = np.full(len(boxes), np.nan)
+        kinds = np.full(len(boxes), np.nan)
         texts = [boxes.details[index] for index in boxes.detail.tolist()]
         operators = np.flatnonzero(boxes.kind == BoxKind.OPERATOR)
         box_of_node = dict(zip(boxes.ref[operators].tolist(), operators.tolist(), strict=True))
         for each in self._differences:
             box = box_of_node.get(getattr(each, side))
             if box is not None:
-                places[box], texts[box] = _PLACES[each.kind], _WORDS[each.kind]
-        view.show_overlay(places, texts)
-        differs: np.ndarray = np.isfinite(places)
+                kinds[box], texts[box] = _KINDS.index(each.kind), WORDS[each.kind]
+        colors = theme.palette()
+        ramp = (colors.bad, colors.warning, colors.good)
+        overlay = Overlay("Differences", "", kinds, words=tuple(WORDS.values()))
+        view.show_overlay(overlay.positions(), texts, ramp)
+        legend.show_overlay(overlay, ramp)
+        differs: np.ndarray = np.isfinite(kinds)
         return differs
 
     def _emphasise(self) -> None:

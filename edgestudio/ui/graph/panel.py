@@ -48,8 +48,7 @@ class GraphPanel(Opening):
         kept = [each for each in self._extra if each.title != overlay.title]
         self._extras[self._number] = [*kept, overlay]
         self.toolbar.show_overlays(self.overlays())
-        if is_shown:
-            self.show_overlay(overlay)
+        self.show_overlay(overlay if is_shown else self._overlay)
 
     def open_overlay(self) -> None:
         """Ask for a file of numbers per node."""
@@ -162,7 +161,9 @@ class GraphPanel(Opening):
         if document is None:
             return
         held = hold if hold >= 0 else collapse.middle_box(self.view)
-        nodes = np.flatnonzero(self.boxes_of_nodes() == held) if held >= 0 else np.zeros(0, np.intp)
+        boxes = self.boxes_of_nodes()
+        nodes = np.flatnonzero(boxes == held) if held >= 0 else np.zeros(0, np.intp)
+        chosen = np.flatnonzero(boxes == self.view.selected_box) if self.view.selected_box >= 0 else nodes[:0]
 
         def arranged(made: collapse.Arranged) -> None:
             self.collapsed = collapsed
@@ -176,6 +177,8 @@ class GraphPanel(Opening):
                 self.view.select(then)
             elif then_group >= 0:
                 self.view.select_box(collapse.box_of_group(made.layout, then_group))
+            elif len(chosen):
+                self.view.select_box(int(made.boxes_of_nodes[chosen[0]]), reveals=False)
 
         self._arranging.run(lambda: collapse.arrange(document, collapsed), arranged, self._fail)
 

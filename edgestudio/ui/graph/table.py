@@ -146,7 +146,7 @@ class LayerModel(QAbstractTableModel):
             return None
         value = self._raw(int(self._order[index.row()]), index.column())
         if not isinstance(value, float):
-            return str(value)
+            return str(value) or (wording.DASH if index.column() == len(COLUMNS) else "")
         if math.isnan(value):
             return wording.DASH
         if index.column() == len(COLUMNS) and self._overlay is not None:

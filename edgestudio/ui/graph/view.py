@@ -22,6 +22,7 @@ from edgestudio.ui.graph import walk
 from edgestudio.ui.graph.camera import Camera
 from edgestudio.ui.graph.canvas import Canvas
 from edgestudio.ui.graph.marks import paint_marks
+from edgestudio.ui.graph.overlay import RAMP
 from edgestudio.ui.graph.painter import Emphasis, Frames
 
 _ZOOM_STEP = 1.25
@@ -58,7 +59,7 @@ class GraphView(Canvas):
         self._trace: NDArray[np.bool_] | None = None
         self._found: NDArray[np.bool_] | None = None
         self._frames = NO_FRAMES
-        self._overlay: tuple[NDArray[np.float64], list[str]] | None = None
+        self._overlay: tuple[NDArray[np.float64], list[str], tuple[str, ...]] | None = None
 
     # --- what is shown
 
@@ -147,9 +148,14 @@ class GraphView(Canvas):
         """The boxes of the trace that is shown."""
         return self._trace
 
-    def show_overlay(self, positions: NDArray[np.float64] | None, texts: list[str] | None = None) -> None:
+    def show_overlay(
+        self,
+        positions: NDArray[np.float64] | None,
+        texts: list[str] | None = None,
+        ramp: tuple[str, ...] = RAMP,
+    ) -> None:
         """Colour boxes by a place in 0..1 each (NaN for none) and write `texts` into them; None ends it."""
-        self._overlay = None if positions is None else (positions, texts or [])
+        self._overlay = None if positions is None else (positions, texts or [], ramp)
         self._apply_emphasis()
 
     def show_frames(self, frames: Frames) -> None:
@@ -166,7 +172,7 @@ class GraphView(Canvas):
         shown = self._trace if self._trace is not None else self._found
         emphasis = Emphasis(shown=None if shown is None else shown[order])
         if self._overlay is not None:
-            positions, texts = self._overlay
+            positions, texts, emphasis.ramp = self._overlay
             emphasis.positions = positions[order]
             emphasis.texts = [texts[box] for box in order.tolist()] if texts else []
         self._painter.emphasis = emphasis

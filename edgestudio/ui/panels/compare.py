@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
+from edgestudio.ui.graph.difference import WORDS, Difference, counts, differences, value_text
 from edgestudio.ui.late import LatePage, build
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.empty import EmptyState
@@ -53,7 +54,7 @@ Diff = Callable[[str, str, Callable[[Any], object], Callable[[EdgeStudioError], 
 _MOST_LINES = 500
 
 
-def differences(a: ModelRow, b: ModelRow) -> list[tuple[str, str, str, str]]:
+def figures(a: ModelRow, b: ModelRow) -> list[tuple[str, str, str, str]]:
     """Name, text of A, text of B, relative change, for every figure that one of them has."""
     left, right = dict(_facts(a)), dict(_facts(b))
     changed = {
@@ -198,7 +199,7 @@ class ComparePanel(QWidget):
             self.views.setTabVisible(1, False)
             self._state.setText("Figures of both. “Compare graphs” lists every node that differs.")
         self.table.clear()
-        for texts in differences(a, b):
+        for texts in figures(a, b):
             item = QTreeWidgetItem(list(texts))
             item.setTextAlignment(3, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.table.addTopLevelItem(item)
@@ -219,12 +220,15 @@ class ComparePanel(QWidget):
         if result.get("identical"):
             self._state.setText("The graphs are identical.")
             return
-        counts = []
-        for title, key in (("Added", "added"), ("Removed", "removed"), ("Changed", "changed")):
-            entries = result.get(key) or ()
-            counts.append(f"{len(entries)} {title.casefold()}")
-            self._list(title, entries)
-        self._state.setText(f"{', '.join(counts)}.")
+        found = differences(result)
+        number = counts(found)
+        self._list_values(result.get("values") or ())
+        for kind, title in (("added", "Only in B"), ("removed", "Only in A"), ("changed", "Changed")):
+            self._list(title, [each for each in found if each.kind == kind])
+        said = [f"{number[kind]:,} {WORDS[kind]}" for kind in ("changed", "removed", "added") if number[kind]]
+        lineage = result.get("lineage")
+        made = f" Matched by lineage, through {', '.join(lineage)}." if lineage else ""
+        self._state.setText(f"Operators: {', '.join(said) or 'no difference in structure'}.{made}")
         a, b = self._rows()
         if a is not None and b is not None and a.layout_path and b.layout_path:
             beside = self.graphs
@@ -274,16 +278,28 @@ class ComparePanel(QWidget):
 
         following()
 
-    def _list(self, title: str, entries: Sequence[Any]) -> None:
-        group = QTreeWidgetItem([f"{title} ({len(entries)})"])
+    def _list(self, title: str, entries: Sequence[Difference]) -> None:
+        if not entries:
+            return
+        group = QTreeWidgetItem([f"{title} ({len(entries):,})"])
         for entry in entries[:_MOST_LINES]:
-            if isinstance(entry, Mapping):
-                rest = "  ".join(f"{key}: {value}" for key, value in entry.items() if key != "name")
-                group.addChild(QTreeWidgetItem([str(entry.get("name", "")), rest]))
-            else:
-                group.addChild(QTreeWidgetItem([str(entry)]))
+            what = entry.details.splitlines()[1:]
+            item = QTreeWidgetItem([entry.title.partition("  (")[0], "; ".join(what)])
+            item.setToolTip(0, entry.details)
+            item.setToolTip(1, entry.details)
+            group.addChild(item)
+            item.setFirstColumnSpanned(not what)
         self.table.addTopLevelItem(group)
-        group.setExpanded(True)
+
+    def _list_values(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Inputs and outputs that differ, each side in its column."""
+        if rows:
+            group = QTreeWidgetItem([f"Inputs and outputs ({len(rows)})"])
+            for row in rows:
+                where = f"{str(row['side']).capitalize()} {row['position']}"
+                group.addChild(QTreeWidgetItem([where, value_text(row, "a"), value_text(row, "b")]))
+            self.table.addTopLevelItem(group)
+            group.setExpanded(True)
 
     def _failed(self, error: EdgeStudioError) -> None:
         self.button.setEnabled(True)

@@ -1,0 +1,97 @@
+"""The differences of two models as rows and words: what it is, which node on each side, and what exactly differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+WORDS = {"removed": "only in A", "changed": "changed", "added": "only in B"}
+_MANY = 8
+"""So many weights of one operator are told; a recurrent one has dozens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference: its kind, its node on each side (-1 where there is none), and what differs in lines.
+
+    `is_quantising` is an operator that only quantises or dequantises what others compute.
+    """
+
+    kind: str
+    title: str
+    a: int
+    b: int
+    details: str = ""
+    is_quantising: bool = False
+
+
+def differences(result: Mapping[str, Any]) -> list[Difference]:
+    """The differences in the result of a `diff`, in the order of the graphs."""
+    found = []
+    for kind in ("removed", "added", "changed"):
+        for row in result.get(kind, ()):
+            a = int(row["a"]) if kind == "changed" else int(row["index"]) if kind == "removed" else -1
+            b = int(row["b"]) if kind == "changed" else int(row["index"]) if kind == "added" else -1
+            is_quantising = row.get("role") == "quantisation"
+            found.append(Difference(kind, _title(row), a, b, details(row), is_quantising))
+    return sorted(found, key=lambda each: max(each.a, each.b))
+
+
+def counts(found: list[Difference]) -> dict[str, int]:
+    """How many there are of each kind; `quantising` counts those of every kind that only quantise."""
+    by_kind = {kind: sum(each.kind == kind for each in found) for kind in WORDS}
+    return {**by_kind, "quantising": sum(each.is_quantising for each in found)}
+
+
+def details(row: Mapping[str, Any]) -> str:
+    """What exactly differs, a line each: attributes, shape, type, and how far the weights are apart."""
+    lines = [f"{row.get('op', '')}  {short(row.get('name'))}".rstrip()]
+    if row.get("into"):
+        lines.append(f"Its work is done by {short(row['into'])}")
+    for key, title in (("operator", "Operator"), ("shape", "Shape"), ("dtype", "Type")):
+        if key in row:
+            lines.append(f"{title}: {_shown(row[key][0])} → {_shown(row[key][1])}")
+    for name, (old, new) in dict(row.get("attributes") or {}).items():
+        lines.append(f"{name}: {_shown(old)} → {_shown(new)}")
+    weights = list(row.get("weights") or ())
+    for weight in weights[:_MANY]:
+        facts = [
+            f"{key} {_shown(weight[key][0])} → {_shown(weight[key][1])}"
+            for key in ("dtype", "shape")
+            if key in weight
+        ]
+        if "max_abs" in weight:
+            facts.append(
+                f"largest difference {weight['max_abs']:.3g}, relative {weight['relative']:.2%}, "
+                f"cosine {weight['cosine']:.5f}"
+            )
+        lines.append(f"Weight {short(weight['name'])}: {', '.join(facts)}")
+    if len(weights) > _MANY:
+        lines.append(f"and {len(weights) - _MANY} more weights")
+    return "\n".join(lines)
+
+
+def value_text(row: Mapping[str, Any], side: str) -> str:
+    """An input or output of one side as text: its name, type and shape."""
+    value = row.get(side)
+    if not value:
+        return "none"
+    return f"{short(value['name'])}  {value['dtype']} {_shown(value['shape'])}".rstrip()
+
+
+def short(name: object) -> str:
+    """A name without what a converter joined to it; TFLite names an operator by all that was folded into it."""
+    return str(name or "").partition(";")[0]
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    keys = ("operator", "attributes", "shape", "dtype", "weights")
+    what = [key for key in keys if key in row] + (["folded"] if row.get("into") else [])
+    return f"{row.get('op', '')}  {short(row.get('name'))}" + (f"  ({', '.join(what)})" if what else "")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return "×".join("?" if each is None else str(each) for each in value) or "scalar"
+    return "none" if value is None else str(value)
