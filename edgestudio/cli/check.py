@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export-failing",
         type=Path,
         metavar="PATH",
-        help="write the operators that do not run as small models (ONNX): into a folder, or the first as a .onnx file",
+        help="write the smallest parts that fail as models of their own (ONNX, TFLite): a folder, or one file",
     )
 
 

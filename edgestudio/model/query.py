@@ -34,7 +34,7 @@ _SHORT_ATTRIBUTES = {
     "d": "dilations", "dilation": "dilations", "p": "pads", "pad": "pads", "g": "group", "axis": "axis",
 }  # fmt: skip
 _SUFFIXES = {"k": 1e3, "m": 1e6, "g": 1e9}
-KEYS = ("op", "name", "scope", "domain", "tensor", "input", "output", "shape", "dtype", "attr")
+KEYS = ("op", "name", "scope", "domain", "tensor", "input", "output", "shape", "outshape", "dtype", "attr")
 MEASURES = ("macs", "params", "bytes", "inputs", "outputs", "rank")
 
 
@@ -56,6 +56,12 @@ class Query:
     _alternatives: tuple[tuple[Test, ...], ...]
     is_of_names: bool = True
     """True where names and operators alone decide, which are known before the rest of a graph."""
+
+    def fits(self, graph: Graph, node: Node) -> bool:
+        """True when one node matches."""
+        return not self._alternatives or any(
+            all(test(graph, node) for test in tests) for tests in self._alternatives
+        )
 
     def matches(self, graph: Graph) -> list[int]:
         """Indices of the nodes that match, in execution order; every node for an empty search."""
@@ -141,8 +147,8 @@ def _keyed(key: str, value: str, position: int) -> Test:
         raise _error(f"Nothing follows “{key}:”.", _EXAMPLES[key], position)
     if key == "attr":
         return _attribute(value, position)
-    if key == "shape":
-        return _shape(_unquoted(value), position)
+    if key in ("shape", "outshape"):
+        return _shape(_unquoted(value), position, _used if key == "shape" else _written)
     matches = _pattern(_unquoted(value), is_whole=key in ("op", "dtype", "domain"))
     return _texts(key, matches)
 
@@ -152,6 +158,7 @@ _EXAMPLES = {
     "scope": "For example scope:*attention*.", "domain": "For example domain:com.microsoft.",
     "tensor": "For example tensor:*weight.", "input": "For example input:images.",
     "output": "For example output:logits.", "shape": "For example shape:*,64,*.",
+    "outshape": "For example outshape:1,?,?,64: of what it writes.",
     "dtype": "For example dtype:int8.", "attr": "For example attr:group>1, or attr:axis.",
 }  # fmt: skip
 
@@ -178,6 +185,10 @@ def _used(node: Node) -> Iterable[int]:
     return (t for t in (*node.inputs, *node.outputs) if t >= 0)
 
 
+def _written(node: Node) -> Iterable[int]:
+    return (t for t in node.outputs if t >= 0)
+
+
 def _word(word: str) -> Test:
     matches = _pattern(word, is_whole=False)
     return lambda graph, node: matches(node.name) or matches(node.op)
@@ -194,8 +205,8 @@ def _pattern(text: str, *, is_whole: bool) -> Callable[[str], bool]:
     return lambda candidate: wanted in candidate.casefold()
 
 
-def _shape(text: str, position: int) -> Test:
-    """Compare with every tensor of a node; `*` alone between commas stands for any number of sizes."""
+def _shape(text: str, position: int, tensors: Callable[[Node], Iterable[int]]) -> Test:
+    """Compare with every such tensor of a node; `*` alone between commas stands for any number of sizes."""
     wanted = [part.strip() for part in re.split(r"[,x×]", text.strip("[]()"))]
     if not all(re.fullmatch(r"\*|\?|[<>]?=?\d+|[A-Za-z_]\w*", part) for part in wanted):
         raise _error(
@@ -205,7 +216,7 @@ def _shape(text: str, position: int) -> Test:
         )
 
     def test(graph: Graph, node: Node) -> bool:
-        shapes = (graph.tensors[t].shape for t in _used(node))
+        shapes = (graph.tensors[t].shape for t in tensors(node))
         return any(shape is not None and _fits(shape, wanted) for shape in shapes)
 
     return test

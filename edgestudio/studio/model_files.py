@@ -76,8 +76,10 @@ def copy_model(entry: Entry, to: Path) -> None:
 
 def keep_failing(made: Sequence[Path], to: Path) -> list[str]:
     """Copy small models to a folder, or the first of them to a file of a model's name; raises InputError."""
-    is_file = to.suffix == ".onnx" and not to.is_dir()
-    kept = []
+    is_file = to.suffix in (".onnx", ".tflite") and not to.is_dir()
+    kept: list[str] = []
+    if not made:
+        return kept
     try:
         (to.parent if is_file else to).mkdir(parents=True, exist_ok=True)
         for file in made[:1] if is_file else made:

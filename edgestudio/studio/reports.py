@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Mapping, Sequence
+from os import getpid
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,14 @@ class ReportService:
         self._models = models
 
     async def check(self, model: str, target: str) -> ReportRow:
-        """Whether the model with this hash runs on a board or runtime, a row for each operator or finding."""
+        """Whether the model with this hash runs on a board or runtime, a row for each operator or finding.
+
+        The smallest parts that fail lie in files that live as long as the studio: `failing` of the result.
+        """
         row = self._models.get(model)
-        result = await self._models.check(Path(row.path), target)
+        kept = self._jobs.folder / f"{getpid()}-failing-{row.sha256[:16]}-{target.replace('/', '-')}"
+        await asyncio.to_thread(shutil.rmtree, kept, ignore_errors=True)
+        result = await self._models.check(Path(row.path), target, failing=kept)
         found = [*(result.get("findings") or ()), *(result.get("operators") or ())]
         return self._put(
             "check", row, target, f"{row.name} on {target}", str(result.get("verdict")), result,

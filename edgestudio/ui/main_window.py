@@ -129,6 +129,7 @@ class MainWindow(QMainWindow):
         self.results = LatePage("results-page", self._make_results)
         self.compare = ComparePanel(desk, requests.diff)
         self.reports = ReportsPanel(desk)
+        self.reports.node_wanted.connect(self._show_node)
         self.dashboard = LatePage("dashboard-page", self._make_dashboard)
         pages: tuple[QWidget, ...] = (
             self.welcome, self.graph, self.results, self.compare, self.reports, self.dashboard,
@@ -207,6 +208,14 @@ class MainWindow(QMainWindow):
             page.panel.show_properties()
         else:
             self.docks.bring_forward("properties")
+
+    def _show_node(self, model: str, node: int | str) -> None:
+        self.turn_to("graph")
+        from edgestudio.ui.panels.graph_page import GraphPage  # loaded with its tab, not with the window
+
+        page = self.graph.page
+        assert isinstance(page, GraphPage)
+        page.show_node(model, node)
 
     def _full_screen(self) -> None:
         if self.isFullScreen():

@@ -11,7 +11,8 @@ from onnx import helper
 
 from edgestudio.model.diff import diff_job
 from edgestudio.model.statistics import describe, statistics_job
-from edgestudio.model.targets import check_job, runtime_tables
+from edgestudio.model.target_table import runtime_tables
+from edgestudio.model.targets import check_job
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import ModelError, UsageError
 from edgestudio.wire.progress import Silent

@@ -69,7 +69,7 @@ def test_two_graphs_with_what_differs(qtbot: QtBot, bench: Bench, tmp_path: Path
     assert "kernel_shape: 3×3 → 7×7" in pair.details.text()
     assert pair.a.node_of(pair.a.selected_box) == pair.b.node_of(pair.b.selected_box) == 0
     assert pair.a.camera.zoom >= 0.69
-    assert pair._legends[0].isVisible()
+    assert pair.keys[0].isVisible()
     panel.views.setCurrentIndex(0)
     groups = [panel.table.topLevelItem(row) for row in range(panel.table.topLevelItemCount())]
     (listed,) = [group for group in groups if group.text(0) == "Changed (1)"]

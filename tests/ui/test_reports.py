@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QLabel, QMenu, QPushButton
 
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.rows import ReportRow
@@ -27,7 +30,8 @@ ROWS = (
 def report(target: str = "tflite-micro", verdict: str = "does not run") -> ReportRow:
     return ReportRow(
         f"check:{SOURCE}:{target}", "check", f"digits on {target}", SOURCE, verdict, COLUMNS, ROWS,
-        ("Source: a page.",), {"failing": ["/tmp/lstm.onnx"]},
+        ("Source: a page.",),
+        {"failing": ["/tmp/lstm.onnx"], "operators": [{"nodes": [4, 5]}, {"nodes": [7]}]},
     )  # fmt: skip
 
 
@@ -40,7 +44,10 @@ def test_a_target_check_is_verdict_and_table(qtbot, bench: Bench) -> None:
     bench.stores.reports.apply(_event(report()))
     assert panel.findChild(QLabel, "reports-title").text() == "digits on tflite-micro"
     assert panel.findChild(QLabel, "reports-verdict").text() == "Does not run"
-    assert "/tmp/lstm.onnx" in panel.findChild(QLabel, "reports-notes").text()
+    parts = panel.findChild(QPushButton, "reports-parts")
+    assert parts.text() == "Open the failing part"
+    qtbot.mouseClick(parts, Qt.MouseButton.LeftButton)
+    assert bench.runs == [("model.open", {"paths": [Path("/tmp/lstm.onnx")]})]
     table = panel.table.model()
     assert [table.headerData(at, _ACROSS) for at in range(5)] == [
         "Operator", "Count", "Status", "Reason", "Remedy",
@@ -55,6 +62,36 @@ def test_a_target_check_is_verdict_and_table(qtbot, bench: Bench) -> None:
     assert panel.findChild(QLabel, "reports-title").text() == "digits on tflite-micro"
     panel.findChild(object, "reports-copy").click()
     assert "LSTM,1,unsupported" in QGuiApplication.clipboard().text()
+
+
+def test_a_row_leads_to_its_operator(qtbot, bench: Bench) -> None:
+    panel = ReportsPanel(bench.desk)
+    qtbot.addWidget(panel)
+    panel.resize(800, 500)
+    panel.show()
+    bench.stores.reports.apply(_event(report()))
+    panel.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    panel.table.selectRow(0)
+    panel.table.setFocus()
+    with qtbot.waitSignal(panel.node_wanted) as caught:
+        qtbot.keyClick(panel.table, Qt.Key.Key_Return)
+    assert caught.args == [SOURCE, 7]
+
+
+def test_one_of_several_failing_parts_is_chosen(qtbot, bench: Bench) -> None:
+    panel = ReportsPanel(bench.desk)
+    qtbot.addWidget(panel)
+    panel.show()
+    row = dataclasses.replace(
+        report(), result={"failing": ["/tmp/failing_LSTM.onnx", "/tmp/failing_Scan.onnx"]}
+    )
+    bench.stores.reports.apply(_event(row))
+    qtbot.mouseClick(panel.parts, Qt.MouseButton.LeftButton)
+    menu = panel.findChild(QMenu, "reports-parts-menu")
+    assert [action.text() for action in menu.actions()] == ["LSTM", "Scan"]
+    menu.actions()[1].trigger()
+    menu.close()
+    assert bench.runs == [("model.open", {"paths": [Path("/tmp/failing_Scan.onnx")]})]
 
 
 def test_words_of_status_have_icon_and_role() -> None:

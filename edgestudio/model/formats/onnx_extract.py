@@ -1,4 +1,4 @@
-"""Writes single operators of an ONNX model as models of their own, small enough for a bug report."""
+"""Writes one operator of an ONNX model as a model of its own, small enough for a bug report."""
 
 from __future__ import annotations
 
@@ -9,34 +9,44 @@ from edgestudio.model.content import opened
 from edgestudio.model.formats.onnx_skeleton import skeleton
 from edgestudio.model.formats.onnx_values import DTYPES
 from edgestudio.model.graph import Model, Tensor
+from edgestudio.wire.errors import ModelError
 
 _CODES = {name: code for code, name in DTYPES.items()}
+_DATA = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
 
 
-def write_operators(path: Path, model: Model, operators: set[str], out_dir: Path) -> list[Path]:
-    """One file for the first node of each operator; its weights become inputs, so that no data travels."""
+def write_node(path: Path, model: Model, index: int, target: Path) -> None:
+    """Node `index` of the main graph alone; constants up to 1 KiB come along, larger weights become inputs.
+
+    Raises ModelError when the file has no such node.
+    """
     import onnx
 
     with opened(path) as buffer:
         source = onnx.load_model_from_string(skeleton(memoryview(buffer)))
-    tensors = {tensor.name: tensor for tensor in model.main.tensors}
-    written = []
-    for node in source.graph.node:
-        name = f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-        if name not in operators:
-            continue
-        operators = operators - {name}
-        graph = onnx.helper.make_graph(
-            [node],
-            f"first {name}",
-            [_info(tensors.get(item), item) for item in dict.fromkeys(node.input) if item],
-            [_info(tensors.get(item), item) for item in node.output if item],
-        )
-        alone = onnx.helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
-        target = out_dir / f"failing_{name.replace('.', '_')}.onnx"
-        onnx.save(alone, target)
-        written.append(target)
-    return written
+    main = model.main
+    wanted = main.nodes[index]
+    outputs = [main.tensors[t].name for t in wanted.outputs if t >= 0]
+    node = next(
+        (n for n in source.graph.node if n.op_type == wanted.op and [o for o in n.output if o] == outputs),
+        None,
+    )
+    if node is None:
+        raise ModelError(f"{path.name} has no node that writes {', '.join(outputs) or 'nothing'}.")
+    tensors = {tensor.name: tensor for tensor in main.tensors}
+    kept = {t.name: t for t in source.graph.initializer if any(len(getattr(t, field)) for field in _DATA)}
+    constants = {n.output[0]: n for n in source.graph.node if n.op_type == "Constant" and n.output}
+    read = [item for item in dict.fromkeys(node.input) if item]
+    graph = onnx.helper.make_graph(
+        [*(constants[item] for item in read if item in constants), node],
+        f"{node.op_type} alone",
+        [_info(tensors.get(item), item) for item in read if item not in kept and item not in constants],
+        [_info(tensors.get(item), item) for item in node.output if item],
+        [kept[item] for item in read if item in kept],
+    )
+    alone = onnx.helper.make_model(graph, opset_imports=source.opset_import, ir_version=source.ir_version)
+    alone.functions.extend(source.functions)
+    onnx.save(alone, target)
 
 
 def _info(tensor: Tensor | None, name: str) -> Any:

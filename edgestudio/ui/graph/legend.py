@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from edgestudio.ui import theme
 from edgestudio.ui.graph.overlay import RAMP, Overlay, ramp_rgb
@@ -100,6 +100,44 @@ class Legend(QWidget):
         self.move(_MARGIN_PX, self._host.height() - self.height() - _MARGIN_PX)
 
 
+class Key(QWidget):
+    """Colours beside the words that they stand for, in one line."""
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        super().__init__()
+        self._words = words
+        self._colors: tuple[str, ...] = ()
+        self.setAccessibleName(f"Colours: {', '.join(words)}")
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+
+    def show_colors(self, *colors: str) -> None:
+        """A colour for each word."""
+        self._colors = colors
+        self.update()
+
+    def sizeHint(self) -> QSize:
+        """Room for all words."""
+        metrics = self.fontMetrics()
+        across = sum(metrics.horizontalAdvance(word) + 30 for word in self._words)
+        return QSize(across, max(18, metrics.height()))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint a square and a word each."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        left = 0
+        for word, color in zip(self._words, self._colors, strict=False):
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(color))
+            painter.drawRoundedRect(QRectF(left, self.height() / 2 - 5, 10, 10), 3, 3)
+            painter.setPen(QColor(theme.palette().muted))
+            width = painter.fontMetrics().horizontalAdvance(word)
+            line = QRect(left + 16, 0, width + 2, self.height())
+            painter.drawText(line, int(Qt.AlignmentFlag.AlignVCenter), word)
+            left += width + 30
+        painter.end()
+
+
 class TraceBanner(QFrame):
     """Says what is emphasised and ends it; sits at the top in the middle of `host`."""
 
@@ -138,5 +176,11 @@ class TraceBanner(QFrame):
         return False
 
     def _place(self) -> None:
-        self.adjustSize()
+        room = self._host.width() - 2 * _MARGIN_PX
+        self._text.setWordWrap(False)
+        self._text.setWordWrap(self.sizeHint().width() > room)
+        width = min(room, self.sizeHint().width())
+        if self._text.wordWrap():
+            width = room
+        self.resize(width, max(self.sizeHint().height(), self.heightForWidth(width)))
         self.move((self._host.width() - self.width()) // 2, _MARGIN_PX)

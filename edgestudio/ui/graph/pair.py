@@ -24,12 +24,12 @@ from edgestudio.model.layout import Layout
 from edgestudio.ui import icons, theme
 from edgestudio.ui.graph.background import Background
 from edgestudio.ui.graph.difference import WORDS, Difference, counts, differences
-from edgestudio.ui.graph.legend import Legend
+from edgestudio.ui.graph.legend import Key
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.view import GraphView
 from edgestudio.ui.widgets.text import ElidedLabel, label
 
-_ICONS = {"removed": ("remove", "bad"), "changed": ("compare", "warning"), "added": ("add", "good")}
+_ICONS = {"removed": ("minus", "bad"), "changed": ("compare", "warning"), "added": ("add", "good")}
 _KINDS = tuple(WORDS)
 _MOST_LISTED = 5000
 _READABLE_ZOOM = 0.7
@@ -52,12 +52,12 @@ class GraphPair(QWidget):
         self.list.setObjectName("graph-pair-differences")
         self.list.setAccessibleName("Differences")
         self.list.setUniformItemSizes(True)
-        self.list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.kinds = QComboBox()
         self.kinds.setObjectName("graph-pair-kinds")
         self.kinds.setAccessibleName("Which differences are listed")
-        self._legends = (Legend(self.a.viewport()), Legend(self.b.viewport()))
+        self.keys = (Key((WORDS["removed"], WORDS["changed"])), Key((WORDS["changed"], WORDS["added"])))
         self._only = QCheckBox("Only what differs")
         self._only.setObjectName("graph-pair-only")
         self._state = label("", "muted", wraps=True, name="graph-pair-state")
@@ -122,20 +122,23 @@ class GraphPair(QWidget):
         self.list.clear()
         pictures = {each: icons.icon(*_ICONS[each]) for each in _KINDS}
         for each in self._listed[:_MOST_LISTED]:
-            item = QListWidgetItem(pictures[each.kind], each.title)
+            item = QListWidgetItem(pictures[each.kind], each.title.partition("  (")[0])
             item.setToolTip(each.details)
             item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{WORDS[each.kind]}: {each.title}")
             self.list.addItem(item)
 
     def _build(self) -> None:
         split = QSplitter(Qt.Orientation.Horizontal)
-        for title, view in zip(self._titles, (self.a, self.b), strict=True):
+        for title, key, view in zip(self._titles, self.keys, (self.a, self.b), strict=True):
             side = QWidget()
             column = QVBoxLayout(side)
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(4)
-            title.setContentsMargins(12, 8, 12, 0)
-            column.addWidget(title)
+            head = QHBoxLayout()
+            head.setContentsMargins(12, 8, 12, 0)
+            head.addWidget(title, 1)
+            head.addWidget(key)
+            column.addLayout(head)
             column.addWidget(view, 1)
             split.addWidget(side)
         side = QWidget()
@@ -191,13 +194,13 @@ class GraphPair(QWidget):
         self._emphasise()
 
     def _colour(self) -> None:
-        """Colour and label the boxes that differ, with a legend under each graph."""
-        self._differing = (
-            self._mark(self.a, "a", self._legends[0]),
-            self._mark(self.b, "b", self._legends[1]),
-        )
+        """Colour and label the boxes that differ, and say above each graph what the colours mean."""
+        colors = theme.palette()
+        self.keys[0].show_colors(colors.bad, colors.warning)
+        self.keys[1].show_colors(colors.warning, colors.good)
+        self._differing = (self._mark(self.a, "a"), self._mark(self.b, "b"))
 
-    def _mark(self, view: GraphView, side: str, legend: Legend) -> np.ndarray:
+    def _mark(self, view: GraphView, side: str) -> np.ndarray:
         """Colour and label the boxes of one graph; returns which ones differ."""
         layout = view.layout_shown
         boxes = layout.boxes
@@ -213,7 +216,6 @@ class GraphPair(QWidget):
         ramp = (colors.bad, colors.warning, colors.good)
         overlay = Overlay("Differences", "", kinds, words=tuple(WORDS.values()))
         view.show_overlay(overlay.positions(), texts, ramp)
-        legend.show_overlay(overlay, ramp)
         differs: np.ndarray = np.isfinite(kinds)
         return differs
 

@@ -187,6 +187,7 @@ class GraphPanel(Opening):
     def _connect(self) -> None:
         bar, view = self.toolbar, self.view
         bar.search.searched.connect(self._search)
+        bar.search.misunderstood.connect(self._tell_misunderstood)
         bar.search.stepped.connect(self.step)
         bar.level_chosen.connect(self.set_level)
         bar.overlay_chosen.connect(
@@ -260,7 +261,12 @@ class GraphPanel(Opening):
         level = EVERYTHING if not self.collapsed else levels.get(self.collapsed)
         self.toolbar.show_level(level)
 
+    def _tell_misunderstood(self, sentence: str) -> None:
+        if not self.inquiry.is_asking:
+            self.banner.say(sentence, end="Close")
+
     def _search(self, query: Query | None) -> None:
+        self._tell_trace()
         if query is not None and self.document is None and not (query.is_of_names and self.has_picture):
             self.matches = []
             self.toolbar.search.show_waiting()

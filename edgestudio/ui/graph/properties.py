@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from PySide6.QtCore import QTimer, QUrl, Signal
+from PySide6.QtCore import QEvent, QObject, QTimer, QUrl, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
 
 from edgestudio.model.families import family_of
@@ -17,7 +17,7 @@ from edgestudio.ui.graph.tensor_text import Pictures, rows, tensor_text, value_t
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.text import label
 
-_NOTE_PX = 66
+_NOTE_PX, _EMPTY_NOTE_PX = 66, 34
 _NOTE_RESTS_MS = 500
 
 
@@ -63,12 +63,14 @@ class PropertiesPanel(QWidget):
         self.note.setAccessibleName("Note about this node")
         self.note.setPlaceholderText("A note about this node, kept beside the model")
         self.note.setTabChangesFocus(True)
-        self.note.setFixedHeight(_NOTE_PX)
+        self.note.setFixedHeight(_EMPTY_NOTE_PX)
+        self.note.installEventFilter(self)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_NOTE_RESTS_MS)
         self._rest.timeout.connect(self.keep_note)
         self.note.textChanged.connect(self._rest.start)
+        self.note.textChanged.connect(self._make_room)
         self._arrange()
         self._statistics: dict[str, Mapping[str, Any]] = {}
         self._shown: tuple[Model, Graph, int] | None = None
@@ -96,6 +98,16 @@ class PropertiesPanel(QWidget):
         foot.addWidget(self.note)
         column.addWidget(self._foot)
         self._cancel.hide()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Give the note more room while it is written."""
+        if event.type() in (QEvent.Type.FocusIn, QEvent.Type.FocusOut):
+            self._make_room()
+        return False
+
+    def _make_room(self) -> None:
+        is_used = self.note.hasFocus() or bool(self.note.toPlainText())
+        self.note.setFixedHeight(_NOTE_PX if is_used else _EMPTY_NOTE_PX)
 
     def text(self) -> str:
         """What is shown, as plain text."""
@@ -165,8 +177,9 @@ class PropertiesPanel(QWidget):
         if node.subgraphs:
             named = (model.graphs[g].name for g in node.subgraphs if g < len(model.graphs))
             cost.append(("Subgraphs", escape(", ".join(name or "unnamed" for name in named))))
+        name, *others = dict.fromkeys(node.name.split(";"))
         parts = [
-            f"<h2>{escape(node.op)}</h2><p class=name>{escape(node.name) or '<i>unnamed</i>'}</p>",
+            f"<h2>{escape(node.op)}</h2><p class=name>{escape(name) or '<i>unnamed</i>'}</p>",
             rows(cost),
         ]
         attributes = [(escape(key), value_text(value)) for key, value in sorted(node.attributes.items())]
@@ -180,6 +193,9 @@ class PropertiesPanel(QWidget):
             ]
             if described:
                 parts.append(f"<h3>{title}</h3>" + "".join(described))
+        if others:  # TFLite names an operator by everything that was folded into it
+            folded = "".join(f"<p class=tensor>{escape(each)}</p>" for each in others)
+            parts.append(f"<h3>Also named</h3>{folded}")
         self._show("".join(parts), pictures)
 
     def show_outline(self, operator: str, name: str, detail: str) -> None:
@@ -226,6 +242,7 @@ class PropertiesPanel(QWidget):
         self.note.blockSignals(True)
         self.note.setPlainText(self._notes.get(self._noted, ""))
         self.note.blockSignals(False)
+        self._make_room()
         self.note.setVisible(bool(self._noted))
 
     def _weight_names(self) -> list[str]:

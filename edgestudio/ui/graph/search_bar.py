@@ -41,9 +41,13 @@ class _Field(QLineEdit):
 
 
 class SearchBar(QWidget):
-    """Emits `searched` with a Query, or None when the field is empty; `stepped` by +1 or -1."""
+    """Emits `searched` with a Query, or None when the field is empty; `stepped` by +1 or -1.
+
+    `misunderstood` carries what is wrong with a search, and what would be right.
+    """
 
     searched = Signal(object)
+    misunderstood = Signal(str)
     stepped = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -54,7 +58,7 @@ class SearchBar(QWidget):
         self.field.setPlaceholderText("Search: op:Conv k>3, shape:*,64,*, a name …")
         self.field.setToolTip(_HELP)
         self.field.setClearButtonEnabled(True)
-        self.field.setMinimumWidth(150)
+        self.field.setMinimumWidth(110)
         self._glass = QAction(self)
         self.field.addAction(self._glass, QLineEdit.ActionPosition.LeadingPosition)
         self.count = label("", "caption", name="graph-search-count")
@@ -89,7 +93,11 @@ class SearchBar(QWidget):
             set_property(self.field, "invalid", value="true")
             self._say("not understood", "bad")
             self.count.setToolTip(f"{error.message} {error.hint}")
+            self._previous.hide()
+            self._next.hide()
+            self.misunderstood.emit(f"{error.message} {error.hint}")
             return
+        self.count.setToolTip("")
         set_property(self.field, "invalid", value="false")
         self.searched.emit(query)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QToolButton, QWidget
 
 from edgestudio.model.groups import Hierarchy
@@ -15,6 +15,7 @@ from edgestudio.ui.widgets.buttons import IconButton
 from edgestudio.ui.widgets.text import label
 
 EVERYTHING = -1
+_NARROWEST_PX = 560
 _FIXED_ENTRIES = 2
 """Of the bookmarks' menu: adding one, and a line."""
 _LONGEST_ENTRY = 60
@@ -59,12 +60,12 @@ class GraphToolbar(QWidget):
         self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
         self.side.setCheckable(True)
         self.side.setChecked(True)
-        row = QHBoxLayout(self)
+        row = self._row = QHBoxLayout(self)
         row.setContentsMargins(12, 6, 8, 6)
         row.setSpacing(4)
         row.addWidget(self.search, 3)
         row.addSpacing(8)
-        self.overlays.setMinimumContentsLength(12)
+        self.overlays.setMinimumContentsLength(8)
         for choice in (self.graphs, self.levels, self.overlays):
             row.addWidget(choice, 1)
         row.addSpacing(8)
@@ -79,10 +80,22 @@ class GraphToolbar(QWidget):
             self.side,
         ):
             row.addWidget(widget)
+        self._zooming = (self.zoom_out, self.zoom, self.zoom_in)
+        self.setMinimumWidth(_NARROWEST_PX)
         self.levels.activated.connect(lambda index: self.level_chosen.emit(index - 1))
         self.overlays.activated.connect(self._choose_overlay)
         self._overlay_shown = 0
         self.graphs.activated.connect(self.graph_chosen.emit)
+
+    def event(self, event: QEvent) -> bool:
+        """Leave out what keys and wheel do as well where there is no room for all; the window is not widened for it."""
+        done = super().event(event)
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
+            missing = sum(each.minimumSizeHint().width() + 4 for each in self._zooming if each.isHidden())
+            has_room = self._row.minimumSize().width() + missing <= self.width()
+            for each in self._zooming:
+                each.setVisible(has_room)
+        return done
 
     def show_graphs(self, names: list[str], current: int) -> None:
         """Offer the graphs of a model; hidden when there is but one."""
@@ -165,7 +178,7 @@ def _choice(name: str, tip: str) -> QComboBox:
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setAccessibleName(tip)
-    made.setMinimumContentsLength(9)
+    made.setMinimumContentsLength(6)
     made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     made.hide()
     return made

@@ -36,6 +36,8 @@ class GraphPage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._stack)
+        self._wanted: tuple[str, int | str] | None = None
+        self.panel.document_shown.connect(self._go)
         desk.selected.model_changed.connect(self.refresh)
         desk.stores.models.changed.connect(self._changed)
         self.refresh()
@@ -45,6 +47,21 @@ class GraphPage(QWidget):
         row = self._desk.stores.models.get(self._desk.selected.model)
         self.panel.show_row(row)
         self._stack.setCurrentIndex(0 if row is None else 1)
+
+    def show_node(self, model: str, node: int | str) -> None:
+        """Select a node, by its number or name, as soon as its model's graph is there."""
+        self._wanted = model, node
+        self._desk.selected.select_model(model)
+        self._go()
+
+    def _go(self) -> None:
+        row, document = self.panel.row, self.panel.document
+        if self._wanted is None or row is None or document is None or row.sha256 != self._wanted[0]:
+            return
+        node, self._wanted = self._wanted[1], None
+        at = document.node_named(node) if isinstance(node, str) else node
+        if 0 <= at < len(document.graph.nodes):
+            self.panel.select_node(at)
 
     def _changed(self, row: ModelRow) -> None:
         if row.sha256 == self._desk.selected.model:

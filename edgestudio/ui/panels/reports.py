@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
     QHBoxLayout,
     QHeaderView,
+    QMenu,
     QStackedWidget,
     QTableView,
     QVBoxLayout,
@@ -45,7 +48,7 @@ LOOKS = {
     "supported": _GOOD, "partial": _WARNED, "unsupported": _BAD, "unknown": ("unknown", "muted"),
     "runs": _GOOD, "runs with limits": _WARNED, "does not run": _BAD,
     "ok": _GOOD, "good": _GOOD, "info": _NOTED, "warning": _WARNED, "error": _BAD,
-    "identical": _GOOD, "added": ("add", "good"), "removed": ("remove", "bad"), "changed": ("compare", "warning"),
+    "identical": _GOOD, "added": ("add", "good"), "removed": ("minus", "bad"), "changed": ("compare", "warning"),
 }  # fmt: skip
 _WIDE = ("reason", "remedy", "text", "name", "node")
 
@@ -56,8 +59,16 @@ def look(word: str) -> tuple[str, str]:
     return LOOKS.get(word.lower(), LOOKS.get(first, _NOTED))
 
 
+_NODE_ROLE = Qt.ItemDataRole.UserRole + 1
+
+
 class ReportsPanel(QWidget):
-    """Shows the newest report, or the one that is chosen."""
+    """Shows the newest report, or the one that is chosen.
+
+    `node_wanted` carries a model and a node of its graph, by number or name, that a row of a report is about.
+    """
+
+    node_wanted = Signal(str, object)
 
     def __init__(self, desk: Desk) -> None:
         super().__init__()
@@ -83,9 +94,13 @@ class ReportsPanel(QWidget):
         self._verdict_icon.show_icon(icon, role)
         self._verdict.setText(row.verdict.replace("_", " ").capitalize())
         set_role(self._verdict, role)
-        notes = [*row.notes, *(f"Smallest failing part: {path}" for path in row.result.get("failing") or ())]
-        self._notes.setText("\n".join(notes))
-        self._notes.setVisible(bool(notes))
+        self._notes.setText("\n".join(row.notes))
+        self._notes.setVisible(bool(row.notes))
+        parts = self._parts_of(row)
+        self.parts.setVisible(bool(parts))
+        self.parts.setText(
+            "Open the failing part" if len(parts) == 1 else f"Open a failing part ({len(parts)}) …"
+        )
         self._fill(row)
         self._pages.setCurrentIndex(1)
 
@@ -95,6 +110,8 @@ class ReportsPanel(QWidget):
         self._verdict = label("", "heading", name="reports-verdict")
         self._notes = label("", "muted", wraps=True, name="reports-notes")
         self._notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.parts = Button("", "reports-parts", icon="graph", run=self._open_parts)
+        self.parts.setToolTip("The smallest part that fails the same check, as a model of its own")
         self.choice = QComboBox()
         self.choice.setObjectName("reports-choice")
         self.choice.setAccessibleName("Which report is shown")
@@ -110,10 +127,12 @@ class ReportsPanel(QWidget):
         self.table.setShowGrid(False)
         self.table.setTabKeyNavigation(False)
         self.table.verticalHeader().hide()
+        self.table.activated.connect(self._activated)
         head = QHBoxLayout()
         head.setSpacing(8)
         head.addWidget(self._verdict_icon)
         head.addWidget(self._verdict, 1)
+        head.addWidget(self.parts)
         head.addWidget(self.choice)
         head.addWidget(IconButton("copy", "Copy the table as CSV", "reports-copy", self._copy))
         inside = QWidget()
@@ -141,9 +160,12 @@ class ReportsPanel(QWidget):
     def _fill(self, row: ReportRow) -> None:
         model = QStandardItemModel(len(row.rows), len(row.columns), self.table)
         model.setHorizontalHeaderLabels([TITLES.get(each, each.capitalize()) for each in row.columns])
+        nodes = _nodes(row)
         for at, cells in enumerate(row.rows):
             for column, (name, value) in enumerate(zip(row.columns, cells, strict=True)):
-                model.setItem(at, column, _item(name, value))
+                item = _item(name, value)
+                item.setData(nodes[at] if at < len(nodes) else None, _NODE_ROLE)
+                model.setItem(at, column, item)
         old = self.table.model()
         self.table.setModel(model)
         if old is not None:
@@ -178,6 +200,29 @@ class ReportsPanel(QWidget):
         if row is not None:
             self.show_report(row)
 
+    def _parts_of(self, row: ReportRow) -> list[Path]:
+        return [Path(str(path)) for path in row.result.get("failing") or ()]
+
+    def _open_parts(self) -> None:
+        """Open the part that fails, or ask which one of several."""
+        parts = self._parts_of(self._shown) if self._shown else []
+        if len(parts) == 1:
+            self._desk.run("model.open", paths=parts)
+            return
+        menu = QMenu(self)
+        menu.setObjectName("reports-parts-menu")
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for part in parts:
+            menu.addAction(
+                part.stem.removeprefix("failing_"), partial(self._desk.run, "model.open", paths=[part])
+            )
+        menu.popup(self.parts.mapToGlobal(QPoint(0, self.parts.height() + 2)))
+
+    def _activated(self, index: QModelIndex) -> None:
+        node = index.data(_NODE_ROLE)
+        if self._shown is not None and node is not None:
+            self.node_wanted.emit(self._shown.subject, node)
+
     def _repaint(self) -> None:
         if self._shown is not None:
             self.show_report(self._shown)
@@ -190,6 +235,23 @@ class ReportsPanel(QWidget):
         writer.writerow(self._shown.columns)
         writer.writerows(self._shown.rows)
         copy_to_clipboard(text.getvalue())
+
+
+def _nodes(row: ReportRow) -> list[int | str | None]:
+    """What each row of a report is about in the model's graph: the first node's number, a node's name, or nothing."""
+    if row.kind == "sensitivity" and "node" in row.columns:
+        at = row.columns.index("node")
+        return [str(cells[at]) for cells in row.rows]
+    if row.kind == "diff":
+        places = (
+            ("added", "index"),
+            ("removed", ""),
+            ("changed", "b"),
+        )  # what was removed is not in this model
+        rows = [(each, key) for kind, key in places for each in row.result.get(kind) or ()]
+        return [each.get(key) if isinstance(each, dict) else None for each, key in rows]
+    found = [*(row.result.get("findings") or ()), *(row.result.get("operators") or ())]
+    return [next(iter(each.get("nodes") or ()), None) if row.kind == "check" else None for each in found]
 
 
 def _item(name: str, value: Any) -> QStandardItem:
