@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import pytest
 
-_GIVEN = {"EDGESTUDIO_TEST_MODELS", "EDGESTUDIO_EMULATED_BOARD"}
 _QT = {"PySide6", "pyqtgraph", "shiboken6"}
 
 

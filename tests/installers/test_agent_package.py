@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,7 +88,72 @@ def test_service_is_unprivileged_and_watched(package: Path) -> None:
         "User=edgestudio",
         "NoNewPrivileges=yes",
         "WatchdogSec=30",
-        "Restart=on-failure",
+        "Restart=always",
         "CapabilityBoundingSet=",
+        "StartLimitIntervalSec=0",
+        "OOMPolicy=continue",
     ):
         assert f"\n{line}\n" in unit
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Callable[[], str]:
+    """What the back-off says at the next start; the clock of its pauses is ours, the script and its file are real."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sleep").write_text("#!/bin/sh\nexit 0\n")
+    (tmp_path / "bin" / "sleep").chmod(0o755)
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "RUNTIME_DIRECTORY": str(tmp_path)}
+
+    def start() -> str:
+        command = ["sh", str(AGENT / "back-off.sh")]
+        done = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True, timeout=20
+        )
+        return done.stdout
+
+    return start
+
+
+@pytest.mark.skipif(not Path("/proc/uptime").exists(), reason="boards are Linux")
+def test_pause_between_restarts_grows_to_a_minute_and_is_forgotten(
+    starts: Callable[[], str], tmp_path: Path
+) -> None:
+    assert starts() == ""
+    pauses = [re.findall(r"again in (\d+) s", starts()) for _ in range(7)]
+    assert pauses == [["2"], ["4"], ["8"], ["16"], ["32"], ["60"], ["60"]]
+    # A run of more than two minutes ended the row.
+    deaths, last = (tmp_path / "starts").read_text().split()
+    (tmp_path / "starts").write_text(f"{deaths} {int(last) - 121}\n")
+    assert starts() == ""
+    assert starts() != ""
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="the ssh client is not installed")
+def test_board_that_does_not_answer_is_named_with_a_remedy(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        command = [
+            sys.executable, str(AGENT / "over_ssh.py"), "nobody@127.0.0.1",
+            "-o", f"Port={port}", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={tmp_path / 'known'}",
+        ]  # fmt: skip
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.returncode == 3
+    assert "error: nobody@127.0.0.1 could not be reached over ssh" in done.stderr
+    assert "It must answer: ssh nobody@127.0.0.1 true" in done.stderr
+
+
+def test_installer_says_what_is_wrong_with_its_arguments(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the installer asks for root first")
+    for arguments, said in (
+        (["--wheels", str(tmp_path / "absent")], "--wheels needs a folder"),
+        (["--provision", str(tmp_path / "absent")], "--provision needs a file"),
+        (["--frobnicate"], "unknown option --frobnicate"),
+    ):
+        command = ["sh", str(AGENT / "install.sh"), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 2
+        assert said in done.stderr
