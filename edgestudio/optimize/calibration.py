@@ -15,6 +15,7 @@ import numpy as np
 from edgestudio.optimize.datasets import DataSamples, open_data, pipeline_for
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.pipeline import Runner
+from edgestudio.wire.errors import InputError
 from edgestudio.wire.progress import Progress
 
 Severity = Literal["ok", "note", "warning"]
@@ -22,6 +23,10 @@ Severity = Literal["ok", "note", "warning"]
 FEW, TOO_FEW, ENOUGH = 100, 20, 2000
 MAX_EXAMINED = 2000
 _IMBALANCE, _DUPLICATES = 5.0, 0.05
+# Pixels that were divided by 255 twice stay below this.
+_FAINT = 0.01
+# Reasons that are shown of items that cannot be used.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -38,25 +43,31 @@ def examine(samples: DataSamples, progress: Progress | None = None) -> list[Find
     """Look at up to 2,000 items: how many, duplicates, balance of classes, range and shape of what the model gets."""
     seen: Counter[bytes] = Counter()
     labels: Counter[int] = Counter()
-    low, high, constant, broken, count = np.inf, -np.inf, 0, 0, 0
+    low, high, constant, count = np.inf, -np.inf, 0, 0
     shapes: Counter[tuple[int, ...]] = Counter()
-    for item in islice(samples.items(), MAX_EXAMINED):
+    unfit: list[str] = []
+    for item in islice(samples.source.readable(lambda _, error: unfit.append(error.message)), MAX_EXAMINED):
         if progress is not None and count % 50 == 0:
             progress.phase("examine the data", count / max(1, min(len(samples), MAX_EXAMINED)))
-        feeds = samples.runner.prepare(item.item)
+        try:
+            feeds = samples.prepared(item)
+        except InputError as error:
+            unfit.append(f"{error.message}. {error.hint}".strip())
+            continue
         main = max(feeds.values(), key=lambda array: array.size)
         count += 1
         seen[hashlib.blake2b(np.ascontiguousarray(main).tobytes(), digest_size=16).digest()] += 1
         shapes[main.shape] += 1
         if item.label is not None:
             labels[item.label] += 1
-        if main.dtype.kind == "f" and not np.isfinite(main).all():
-            broken += 1
-            continue
-        low, high = min(low, float(main.min(initial=np.inf))), max(high, float(main.max(initial=-np.inf)))
-        constant += bool(main.size > 1 and main.min() == main.max())
-    findings = [_amount(len(samples)), _duplicates(seen, count), _balance(labels, samples.source.classes)]
-    findings.append(_range(low, high, samples))
+        if main.size:
+            low, high = min(low, float(main.min())), max(high, float(main.max()))
+            constant += bool(main.size > 1 and main.min() == main.max())
+    findings = [_unfit(unfit, count)] if unfit else []
+    findings += [
+        _amount(len(samples) - len(unfit)), _duplicates(seen, count), _balance(labels, samples.source.classes),
+        _range(low, high, samples),
+    ]  # fmt: skip
     if len(shapes) > 1:
         findings.append(
             Finding(
@@ -75,15 +86,6 @@ def examine(samples: DataSamples, progress: Progress | None = None) -> list[Find
                 "Remove blank items.",
             )
         )
-    if broken:
-        findings.append(
-            Finding(
-                "not-finite",
-                "warning",
-                f"{broken} of {count} items hold NaN or infinity",
-                "Remove or repair them.",
-            )
-        )
     return findings
 
 
@@ -98,6 +100,17 @@ def doctor_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> 
         return {"findings": [asdict(finding) for finding in examine(samples, progress)], "notes": notes}
     finally:
         session.close()
+
+
+def _unfit(reasons: list[str], count: int) -> Finding:
+    """Items that no model could be fed, with the first reasons."""
+    more = f", and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return Finding(
+        "unfit",
+        "warning",
+        f"{len(reasons)} of {count + len(reasons)} items cannot be used: {'; '.join(reasons[:_SHOWN])}{more}",
+        "Remove or repair them: recipes and measurements stop at the first one.",
+    )
 
 
 def _amount(count: int) -> Finding:
@@ -149,6 +162,14 @@ def _range(low: float, high: float, samples: DataSamples) -> Finding:
     if low == high:
         return Finding("range", "warning", text, "Every item is blank; check the data and the pipeline.")
     is_float = any(spec.dtype.startswith("float") for spec in samples.runner.session.inputs)
+    if is_float and low >= -_FAINT and high <= _FAINT:
+        return Finding(
+            "range",
+            "warning",
+            text,
+            "That is next to nothing: data that is scaled already is probably divided by 255 again. "
+            "Set `scale: 1.0` in the pipeline.",
+        )
     if is_float and high > 2 and low >= 0 and high <= 255:
         return Finding(
             "range",

@@ -21,6 +21,8 @@ from edgestudio.wire.errors import InputError, ModelError
 # Without data: enough to see an error, few enough to be quick.
 RANDOM_SAMPLES = 16
 _OPEN_SIZES = (1, 16, 64, 224, 256, 512, 1024)
+# Tokens, masks and indices that differ from sample to sample; where a model refuses them, zeros.
+_INTEGERS_BELOW = (2, 1)
 # Guessing the scale of the pixels looks at this many labelled items.
 _GUESS_ITEMS = 200
 _GUESS_MARGIN = 0.003
@@ -42,7 +44,14 @@ class DataSamples:
     def feeds(self, start: int = 0, stop: int | None = None) -> Iterator[Feeds]:
         """Prepared inputs of items `start` to `stop`."""
         for item in islice(self.source, start, stop):
-            yield self.runner.prepare(item.item)
+            yield self.prepared(item)
+
+    def prepared(self, item: Item) -> Feeds:
+        """The inputs of one item; InputError names it."""
+        try:
+            return self.runner.prepare(item.item)
+        except InputError as error:
+            raise InputError(f"{item.name}: {error.message}", hint=error.hint, code=error.code) from error
 
 
 class RandomSamples:
@@ -53,11 +62,11 @@ class RandomSamples:
     """
 
     def __init__(self, session: Session, count: int = RANDOM_SAMPLES) -> None:
-        self._inputs, self._count, self.reason = session.inputs, count, ""
-        for size, is_first_only in product(_OPEN_SIZES, (False, True)):
-            self._inputs = _closed(session.inputs, size, is_first_only=is_first_only)
+        self._inputs, self._count, self._below, self.reason = session.inputs, count, 0, ""
+        for below, size, is_first_only in product(_INTEGERS_BELOW, _OPEN_SIZES, (False, True)):
+            self._inputs, self._below = _closed(session.inputs, size, is_first_only=is_first_only), below
             try:
-                session.run(random_feeds(self._inputs))
+                session.run(random_feeds(self._inputs, below=below))
                 self.reason = ""
                 return
             except (ModelError, InputError) as error:
@@ -70,7 +79,7 @@ class RandomSamples:
     def feeds(self, start: int = 0, stop: int | None = None) -> Iterator[Feeds]:
         """Inputs of samples `start` to `stop`, the same on every call."""
         for seed in range(start, self._count if stop is None else min(stop, self._count)):
-            yield random_feeds(self._inputs, seed=seed)
+            yield random_feeds(self._inputs, seed=seed, below=self._below)
 
 
 def _closed(inputs: tuple[TensorSpec, ...], size: int, *, is_first_only: bool) -> tuple[TensorSpec, ...]:
@@ -95,7 +104,8 @@ def classes_of(session: Session, pipeline: Pipeline) -> int | None:
     name = pipeline.postprocess.output
     shape = (specs[name] if name in specs else session.outputs[0]).shape
     sizes = [size for size in shape[1:] if isinstance(size, int) and size > 1]
-    return sizes[0] if len(sizes) == 1 else None
+    # Where the file leaves the number open, the declared names say it.
+    return sizes[0] if len(sizes) == 1 else len(pipeline.labels) or None
 
 
 def open_data(session: Session, pipeline: Pipeline, data: Path, limit: int | None = None) -> Source:
@@ -105,6 +115,7 @@ def open_data(session: Session, pipeline: Pipeline, data: Path, limit: int | Non
         labels=pipeline.labels,
         raw=pipeline.raw_layout(session.inputs),
         classes=classes_of(session, pipeline),
+        inputs=pipeline.fed(session.inputs),
         limit=limit,
     )
 

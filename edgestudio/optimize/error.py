@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestudio.runtime.compare import Comparison, Difference
+from edgestudio.runtime.compare import Comparison, Difference, paired
 from edgestudio.wire.errors import ModelError
 
 
@@ -17,15 +17,25 @@ class ErrorMeter:
 
     def __init__(self) -> None:
         self.samples = 0
+        self.is_reference_finite = True
+        """Whether the reference itself answered in numbers throughout."""
         self._sum = Comparison()
         self._agreed = 0
 
     def add(self, expected: Mapping[str, NDArray[Any]], actual: Mapping[str, NDArray[Any]]) -> bool:
-        """Compare the outputs of one sample; False when their number or shapes differ."""
+        """Compare the outputs of one sample; False when their number or shapes differ.
+
+        Where a model gives reals and classes, the reals are compared: a distance between the numbers of two classes
+        means nothing.
+        """
         try:
-            self._sum.add_all(expected, actual)
+            pairs = list(paired(expected, actual))
+            reals = [(a, b) for a, b in pairs if a.dtype.kind == "f"]
+            for a, b in reals or pairs:
+                self._sum.add(a, b)
         except ModelError:
             return False
+        self.is_reference_finite &= all(bool(np.isfinite(a).all()) for a, _ in reals)
         self._agreed += _same_choice(next(iter(expected.values())), next(iter(actual.values())))
         self.samples += 1
         return True

@@ -70,7 +70,7 @@ def evaluate(samples: DataSamples, progress: Progress, phase: str, span: tuple[f
     total = max(1, len(samples))
     every = max(1, total // 50)
     for number, item in enumerate(samples.items()):
-        answer = samples.runner.process(item.item)
+        answer = samples.runner.process_feeds(samples.prepared(item))
         result.predicted.append(-1 if answer.index is None else answer.index)
         result.expected.append(-1 if item.label is None else item.label)
         result.confidences.append(math.nan if answer.confidence is None else answer.confidence)

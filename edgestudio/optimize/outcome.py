@@ -13,7 +13,7 @@ from edgestudio.optimize import latency
 from edgestudio.optimize.datasets import DataSamples, classes_of
 from edgestudio.optimize.evaluate import Evaluation, evaluate
 from edgestudio.optimize.package import MAX_EVALUATED, write_companions
-from edgestudio.optimize.trial import Trial, error_between, is_comparable, opened
+from edgestudio.optimize.trial import Trial, error_between, is_comparable, is_random, opened
 from edgestudio.runtime.pipeline import Pipeline
 from edgestudio.runtime.sources import Limited
 from edgestudio.wire.baseline import histogram, wasserstein
@@ -92,8 +92,12 @@ def measure(
         )  # fmt: skip
         if not is_comparable(a.session, b.session):
             outcome.notes.append("inputs or outputs changed, so the answers cannot be compared")
+        elif meter is None and is_random(a):
+            outcome.notes.append(
+                "the same input does not always have the same answer: no error can be measured"
+            )
         progress.phase("write what goes with it", at(_LATENCY))
-        outcome.files = write_companions(b, second, out_dir)
+        outcome.files = write_companions(b, second, out_dir, outcome.notes)
     outcome.before["size_bytes"], outcome.after["size_bytes"] = source.stat().st_size, artifact.stat().st_size
     if first is not None and second is not None and first.n:
         outcome.verdicts["accuracy"] = _accuracy_sentence(first, second, outcome)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgestudio.optimize.companions import carry
 from edgestudio.optimize.datasets import DataSamples, pipeline_for
 from edgestudio.optimize.evaluate import Evaluation, evaluate
+from edgestudio.optimize.goldens import golden_of, stacks
 from edgestudio.optimize.trial import Trial, opened
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.fallback import LighterModel
@@ -24,14 +25,13 @@ from edgestudio.runtime.recognise import recognise
 from edgestudio.runtime.scan import scan_model
 from edgestudio.runtime.sources import FolderSource, Limited
 from edgestudio.wire.baseline import baseline_of
-from edgestudio.wire.errors import RecipeError, RefusedError
+from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.golden import MAX_SAMPLES as MAX_GOLDEN
-from edgestudio.wire.golden import Golden
 from edgestudio.wire.progress import Progress
 
 MAX_SAMPLES = 64
 MAX_EVALUATED = 5000
-_MAX_GOLDEN_BYTES, _MAX_SAMPLES_BYTES = 4 << 20, 16 << 20
+_MAX_SAMPLES_BYTES = 16 << 20
 _RATE_HZ = 10.0
 SUFFIXES = {"onnx": ".onnx", "tflite": ".tflite"}
 
@@ -59,7 +59,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
             limited = DataSamples(trial.samples.runner, Limited(trial.samples.source, MAX_EVALUATED))
             evaluation = evaluate(limited, progress, "run the data", (0.1, 0.8))
         progress.phase("write the files", 0.9)
-        files = write_companions(trial, evaluation, out_dir)
+        files = write_companions(trial, evaluation, out_dir, notes)
         files.update(lighter_files(trial.pipeline, given.parent if given else None, out_dir))
     files |= carry(path, model_format, out_dir / f"model{SUFFIXES.get(model_format, path.suffix)}")
     return {
@@ -73,8 +73,13 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     }
 
 
-def write_companions(trial: Trial, evaluation: Evaluation | None, out_dir: Path) -> dict[str, Path]:
-    """Write pipeline, golden and, where there is data, baseline and samples for `trial`'s model; role to path."""
+def write_companions(
+    trial: Trial, evaluation: Evaluation | None, out_dir: Path, notes: list[str]
+) -> dict[str, Path]:
+    """Write pipeline, golden and, where there is data, baseline and samples for `trial`'s model; role to path.
+
+    `notes` gets what a board cannot check.
+    """
     files = {"pipeline": out_dir / "pipeline.yaml"}
     chosen: list[int] = list(range(min(MAX_GOLDEN, len(trial.samples))))
     pipeline = trial.pipeline
@@ -93,7 +98,7 @@ def write_companions(trial: Trial, evaluation: Evaluation | None, out_dir: Path)
                 pipeline = pipeline.model_copy(update={"source": source})
     if len(trial.samples):
         files["golden"] = out_dir / "golden.npz"
-        _golden(trial, chosen).save(files["golden"])
+        golden_of(trial, chosen, notes).save(files["golden"])
     files["pipeline"].write_text(pipeline.to_yaml(), encoding="utf-8")
     return files
 
@@ -146,64 +151,27 @@ def _spread(predicted: list[int], indices: list[int], count: int) -> list[int]:
     return sorted(turns[:count])
 
 
-def _golden(trial: Trial, indices: list[int]) -> Golden:
-    inputs: dict[str, list[NDArray[Any]]] = {}
-    outputs: dict[str, list[NDArray[Any]]] = {}
-    size = 0
-    wanted = set(indices)
-    for number, feeds in enumerate(trial.samples.feeds(0, max(wanted, default=-1) + 1)):
-        if number not in wanted:
-            continue
-        text = next((name for name, array in feeds.items() if array.dtype.kind not in "fiub"), None)
-        if text is not None:
-            raise RefusedError(
-                f"Its input {text!r} takes text, and boards are sent numbers only.",
-                hint="Put the step from text to numbers into the application, and push what follows it.",
-            )
-        answers = trial.session.run(feeds)
-        size += sum(array.nbytes for array in (*feeds.values(), *answers.values()))
-        if inputs and size > _MAX_GOLDEN_BYTES:
-            break
-        for name, array in feeds.items():
-            inputs.setdefault(name, []).append(array)
-        for name, array in answers.items():
-            outputs.setdefault(name, []).append(array)
-    if not inputs:
-        raise RefusedError(
-            "There is no sample to make golden inputs from.", hint="Give data with `--golden`."
-        )
-    # An output whose shape depends on the input cannot be stacked; neither can text.
-    stacked = {name: np.stack(rows) for name, rows in outputs.items() if _stacks(rows)}
-    if not stacked or not all(_stacks(rows) for rows in inputs.values()):
-        inputs, outputs = {k: v[:1] for k, v in inputs.items()}, {k: v[:1] for k, v in outputs.items()}
-        stacked = {name: np.stack(rows) for name, rows in outputs.items() if rows[0].dtype.kind in "fiub"}
-    return Golden({name: np.stack(rows) for name, rows in inputs.items()}, stacked)
-
-
 def _write_samples(samples: DataSamples, indices: list[int], path: Path) -> bool:
-    """The raw items as an .npz with `x` (and `y`); False when they are no arrays of one shape."""
-    rows: list[NDArray[Any]] = []
+    """The raw items as an .npz with `x`, or with an array for each input, and `y`; False when they do not stack."""
+    rows: dict[str, list[NDArray[Any]]] = {}
     labels: list[int | None] = []
     wanted, size = set(indices), 0
     for number, item in enumerate(islice(samples.items(), max(indices, default=-1) + 1)):
         if number not in wanted:
             continue
-        if not isinstance(item.item, np.ndarray) or item.item.dtype.kind not in "fiub":
+        parts = item.item if isinstance(item.item, Mapping) else {"x": item.item}
+        if not all(isinstance(part, np.ndarray) and part.dtype.kind in "fiub" for part in parts.values()):
             return False
-        size += item.item.nbytes
+        size += sum(part.nbytes for part in parts.values())
         if rows and size > _MAX_SAMPLES_BYTES:
             break
-        rows.append(item.item)
+        for name, part in parts.items():
+            rows.setdefault(name, []).append(part)
         labels.append(item.label)
-    if not rows or not _stacks(rows):
+    if not rows or not all(stacks(column) for column in rows.values()):
         return False
-    arrays: dict[str, NDArray[Any]] = {"x": np.stack(rows)}
-    if all(label is not None for label in labels):
+    arrays: dict[str, NDArray[Any]] = {name: np.stack(column) for name, column in rows.items()}
+    if "y" not in arrays and all(label is not None for label in labels):
         arrays["y"] = np.asarray(labels, dtype=np.int64)
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
     return True
-
-
-def _stacks(rows: list[NDArray[Any]]) -> bool:
-    first = rows[0]
-    return first.dtype.kind in "fiub" and all((r.shape, r.dtype) == (first.shape, first.dtype) for r in rows)

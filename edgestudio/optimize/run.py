@@ -168,14 +168,13 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
     spec, started = step.spec, time.perf_counter()
     before = _sha256(work.current)
     target = work.folder / f"{number}-{spec.id}{SUFFIXES[work.model_format]}"
-    report = _apply(work, step, target, progress)
-    meter = None if spec.is_edit else _gate(work, target)
-    if meter is not None and not spec.is_lossy and meter.difference.sqnr_db < _CLEAN_SQNR_DB:
-        progress.log("simplifying changed the answers: the graph is taken as it was")
-        report = _apply(work, _without_simplifying(step), target, progress)
-        meter = _gate(work, target)
+    report, meter = _checked(work, step, target, progress)
     warnings = list(report.warnings)
-    if meter is not None and not meter.is_finite:
+    if meter is not None and not meter.is_finite and not meter.is_reference_finite:
+        warnings.append(
+            "the model itself answers NaN or infinity on some of these inputs; the variant on others"
+        )
+    elif meter is not None and not meter.is_finite:
         raise RefusedError(
             f"After “{spec.title}” the model answers NaN or infinity where it gave numbers before.",
             hint="Keep the layers that overflow in float, or choose another recipe.",
@@ -206,6 +205,27 @@ def run_step(work: Work, step: Planned, number: int, progress: Progress) -> dict
         "names": names,
         "tools": _tools(spec, work.model_format),
     }
+
+
+def _checked(
+    work: Work, step: Planned, target: Path, progress: Progress
+) -> tuple[StepReport, ErrorMeter | None]:
+    """The step's report and the error of its result; a clean-up that breaks the graph leaves it as it was."""
+    report = _apply(work, step, target, progress)
+    if step.spec.is_edit:
+        return report, None
+    plain = step if step.spec.is_lossy else _without_simplifying(step)
+    try:
+        meter = _gate(work, target)
+        if step.spec.is_lossy or meter is None or meter.difference.sqnr_db >= _CLEAN_SQNR_DB:
+            return report, meter
+        why = "changed the answers"
+    except RefusedError:
+        if plain.options == step.options:
+            raise
+        why = "broke the graph"
+    progress.log(f"simplifying {why}: the graph is taken as it was")
+    return _apply(work, plain, target, progress), _gate(work, target)
 
 
 def _apply(work: Work, step: Planned, target: Path, progress: Progress) -> StepReport:

@@ -234,10 +234,13 @@ def _fits(wanted: tuple[int | str | None, ...], given: tuple[int, ...]) -> bool:
     return all(not isinstance(want, int) or want == have for want, have in zip(wanted, given, strict=True))
 
 
-def random_feeds(inputs: tuple[TensorSpec, ...], *, seed: int = 0, unknown: int = 1) -> dict[str, Array]:
+def random_feeds(
+    inputs: tuple[TensorSpec, ...], *, seed: int = 0, unknown: int = 1, below: int = 2
+) -> dict[str, Array]:
     """Seeded feeds of the right shape and dtype: what a benchmark runs on when it has no data.
 
-    Floats are uniform in [0, 1), small integers span their type, wider integers are zero (indices stay valid).
+    Floats are uniform in [0, 1), small integers span their type, wider integers lie `below` a bound so low that
+    they are valid as tokens, masks and indices.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
@@ -253,5 +256,5 @@ def random_feeds(inputs: tuple[TensorSpec, ...], *, seed: int = 0, unknown: int 
             bounds = np.iinfo(dtype)
             feeds[spec.name] = rng.integers(bounds.min, bounds.max, shape, dtype=dtype, endpoint=True)
         else:
-            feeds[spec.name] = np.zeros(shape, dtype=dtype)
+            feeds[spec.name] = np.asarray(rng.integers(0, below, shape)).astype(dtype)
     return feeds

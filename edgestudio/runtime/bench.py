@@ -136,6 +136,7 @@ def _items(runner: Runner, data: Path | None) -> list[Any]:
             data,
             labels=runner.pipeline.labels,
             raw=runner.pipeline.raw_layout(runner.session.inputs),
+            inputs=runner.pipeline.fed(runner.session.inputs),
             limit=DATA_ITEMS,
         )
         return [item.item for item in source]

@@ -11,6 +11,8 @@ from edgestudio.runtime.backend import TensorSpec
 from edgestudio.runtime.preprocess import ImageInput
 
 _IMAGE_CHANNELS = (1, 3)
+# Pixels that were scaled, or standardised by the usual means and deviations, stay below this.
+_STANDARDISED = 4.0
 
 
 def is_prepared(sample: Any, spec: TensorSpec) -> bool:
@@ -41,7 +43,7 @@ def image_default(spec: TensorSpec, sample: Any) -> ImageInput | None:
         return None
     if all(isinstance(side, int) for side in sides) and max(sides) > 4 * min(sides):  # type: ignore[type-var, operator]
         return None
-    scale, mean = 1 / 255, 0.0
+    scale, mean = (1.0 if _is_scaled(sample) else 1 / 255), 0.0
     if spec.dtype in ("uint8", "int8"):
         # Pixel for integer: uint8 as it is, int8 as pixel - 128, whatever reals they stand for.
         lowest = int(np.iinfo(spec.dtype).min)
@@ -53,6 +55,20 @@ def image_default(spec: TensorSpec, sample: Any) -> ImageInput | None:
         kind="image", input=spec.name, colour="grey" if channels == 1 else "rgb",
         layout=layout, scale=scale, mean=[mean] if mean else [],
     )  # fmt: skip
+
+
+def _is_scaled(sample: Any) -> bool:
+    """Whether `sample` holds reals that cannot be pixels of 0 to 255 any more: in 0 to 1, or standardised."""
+    if getattr(sample, "dtype", None) is None or sample.dtype.kind != "f" or not sample.size:
+        return False
+    return bool(np.abs(sample).max() <= _STANDARDISED)
+
+
+def scores_of(outputs: Sequence[TensorSpec]) -> TensorSpec | None:
+    """The output that scores classes: the only one, or the only one beside the answer as a label."""
+    labels = [spec for spec in outputs if len(spec.shape) <= 1 and spec.dtype in ("int64", "int32", "string")]
+    scores = [spec for spec in outputs if spec not in labels]
+    return scores[0] if len(scores) == 1 and classes_of(scores) else None
 
 
 def classes_of(outputs: Sequence[TensorSpec]) -> int | None:

@@ -29,7 +29,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
             raise InputError(
                 f"the image {path.name} is larger than {MAX_FILE_BYTES >> 20} MiB", code="bad-image"
             )
-        return decode_image(path.read_bytes(), path.name)
+        return decode_image(path.read_bytes(), f"{path.parent.name}/{path.name}")
     except OSError as error:
         raise InputError(
             f"the image {path} cannot be read: {error.strerror or error}", code="bad-image"
@@ -37,8 +37,8 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def decode_image(data: bytes, name: str = "image") -> npt.NDArray[np.uint8]:
-    """Encoded bytes as uint8 [height, width] or [height, width, 3]; InputError for anything but an image."""
-    from PIL import Image, UnidentifiedImageError
+    """Encoded bytes as uint8 [height, width] or [height, width, 3], upright; InputError for anything but an image."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"the image {name} is larger than {MAX_FILE_BYTES >> 20} MiB", code="bad-image")
@@ -51,10 +51,11 @@ def decode_image(data: bytes, name: str = "image") -> npt.NDArray[np.uint8]:
                     raise InputError(
                         f"the image {name} has {width} x {height} pixels, too many", code="bad-image"
                     )
-                if image.mode.startswith("I;16"):
-                    return (np.asarray(image) >> 8).astype(np.uint8)
-                grey = image.mode in ("1", "L", "LA")
-                return np.array(image.convert("L" if grey else "RGB"))
+                upright = ImageOps.exif_transpose(image)  # phones and cameras note how they were held
+                if upright.mode.startswith("I;16"):
+                    return (np.asarray(upright) >> 8).astype(np.uint8)
+                grey = upright.mode in ("1", "L", "LA")
+                return np.array(upright.convert("L" if grey else "RGB"))
     except InputError:
         raise
     except Image.DecompressionBombError as error:

@@ -15,7 +15,7 @@ from pydantic import Field
 from edgestudio.runtime.actions import MAX_ACTIONS, ActionDocument
 from edgestudio.runtime.backend import Array, Session, TensorSpec
 from edgestudio.runtime.cache import OutputCache
-from edgestudio.runtime.defaults import classes_of, image_default, is_prepared
+from edgestudio.runtime.defaults import image_default, is_prepared, scores_of
 from edgestudio.runtime.documents import Document, read_yaml, validated
 from edgestudio.runtime.fallback import FallbackStep, SecondOpinion
 from edgestudio.runtime.live import SourceDocument, is_pushed
@@ -84,7 +84,8 @@ class Pipeline(Document):
 
         One input that has the shape of an image takes images (0..255 to 0..1, or for 8-bit quantised inputs
         pixel for integer); anything else takes tensors as they are. A `sample` of reals that already has the
-        model's shape is taken for prepared. An output [batch, classes] is classified, others stay raw.
+        model's shape is taken for prepared. An output [batch, classes], alone or
+        beside its label, is classified; others stay raw.
         """
         documents: list[Any] = []
         for spec in inputs:
@@ -92,8 +93,8 @@ class Pipeline(Document):
                 image_default(spec, sample) if len(inputs) == 1 and not is_prepared(sample, spec) else None
             )
             documents.append(image or TensorInput(kind="tensor", input=spec.name))
-        classes = classes_of(outputs)
-        post = ClassifyOutput(output=outputs[0].name) if classes and len(outputs) == 1 else RawOutput()
+        scores = scores_of(outputs)
+        post = ClassifyOutput(output=scores.name) if scores else RawOutput()
         return cls(preprocess=documents, postprocess=post)
 
     @property
@@ -116,6 +117,11 @@ class Pipeline(Document):
         dtype = spec.dtype if document is None or document.raw_dtype == "model" else document.raw_dtype
         shape = tuple(document.raw_shape) if document and document.raw_shape else spec.concrete()
         return RawLayout(dtype, shape)
+
+    def fed(self, inputs: Sequence[TensorSpec]) -> list[str]:
+        """Names of the model's inputs that each item must bring: all but constants and carried states."""
+        own = {entry.input for entry in self.preprocess if isinstance(entry, ConstantInput | StateInput)}
+        return [spec.name for spec in inputs if spec.name not in own]
 
     def to_yaml(self) -> str:
         """The document as text that `load_pipeline` reads back."""

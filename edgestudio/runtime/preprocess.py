@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from edgestudio.runtime.sound import Sound, resampled
 from edgestudio.wire.errors import InputError, RecipeError
 
 MAX_ELEMENTS = 1 << 28
-PREPROCESS_VERSION = 1
+PREPROCESS_VERSION = 2
 """Goes up whenever the same document and item would give other numbers; kept with captured inputs."""
 Dtype = Literal["model", "float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64"]
 Per = Annotated[list[float], Field(max_length=4096)]
@@ -146,9 +147,12 @@ class Preparer:
     def __init__(self, document: Measured, spec: TensorSpec) -> None:
         self.document = document
         self.spec = spec
-        self._dtype = np.dtype(spec.dtype if document.dtype == "model" else document.dtype)
         if spec.dtype == "string":
-            raise RecipeError(f"the model's input '{spec.name}' takes text, which no pipeline can prepare")
+            raise RecipeError(
+                f"the model's input '{spec.name}' takes text, and only numbers can be prepared for a model",
+                hint="Put the step from text to numbers into the application, and use what follows it.",
+            )
+        self._dtype = np.dtype(spec.dtype if document.dtype == "model" else document.dtype)
         options = document.quantization
         self._quantization = Affine(options.scale, options.zero_point) if options else spec.quantization
         self._layout = image_layout(document, spec) if isinstance(document, ImageInput) else ""
@@ -181,7 +185,7 @@ class Preparer:
             image = image.transpose(2, 0, 1)
         elif self._layout == "nhw":
             image = image[:, :, 0]
-        return self._finished(self._applied(image)[None])
+        return self._finished(self._filled(self._applied(image)[None]))
 
     def _sound(self, item: Any, document: AudioInput) -> Array:
         sound = item if isinstance(item, Sound) else Sound(np.asarray(item), document.sample_rate_hz)
@@ -216,6 +220,18 @@ class Preparer:
             raise InputError(f"the values for '{self.spec.name}' hold NaN or infinity", code="bad-item")
         return quantized(values, self._quantization, self._dtype)
 
+    @property
+    def _has_fixed_batch(self) -> bool:
+        """Whether the model takes several pictures, and never fewer: with four axes the first is the batch."""
+        batch = self.spec.shape[0] if len(self.spec.shape) == 4 else None
+        return isinstance(batch, int) and batch > 1
+
+    def _filled(self, values: Array) -> Array:
+        """One picture as often as the model's fixed batch wants it; the first answer is the one that counts."""
+        if not self._has_fixed_batch or len(values) != 1:
+            return values
+        return np.repeat(values, int(self.spec.shape[0] or 1), axis=0)
+
     def _shaped(self, array: Array) -> Array:
         """`array` in the model's shape where only unit or open sizes differ."""
         wanted = tuple(size if isinstance(size, int) else None for size in self.spec.shape)
@@ -223,6 +239,15 @@ class Preparer:
             w in (None, have) for w, have in zip(wanted, array.shape, strict=True)
         ):
             return array
+        if _is_turned(wanted, array.shape):
+            raise InputError(
+                f"an item of shape {_by(array.shape)} has the axes of the model's input '{self.spec.name}' "
+                f"({_by(self.spec.shape)}) in another order",
+                hint="Save it in the model's order (numpy.transpose), or declare `kind: image` in the pipeline.",
+                code="bad-layout",
+            )
+        if self._has_fixed_batch and array.shape in (wanted[1:], (1, *wanted[1:])):
+            return self._filled(array.reshape(1, *array.shape[-3:]))
         # Open sizes are the batch first: one item; a further one takes what is left over.
         sizes = [1 if size is None and position == 0 else size for position, size in enumerate(wanted)]
         known = math.prod(size for size in sizes if size is not None)
@@ -230,12 +255,22 @@ class Preparer:
             return array.reshape([-1 if size is None else size for size in sizes])
         if None not in sizes and known == array.size:
             return array.reshape([size for size in sizes if size is not None])
-        shape = "x".join("?" if size is None else str(size) for size in wanted) or "scalar"
-        given = "x".join(map(str, array.shape)) or "scalar"
         raise InputError(
-            f"an item of shape {given} does not fit the model's input '{self.spec.name}' of shape {shape}",
+            f"an item of shape {_by(array.shape)} does not fit the model's input '{self.spec.name}' "
+            f"of shape {_by(self.spec.shape)}",
             code="bad-item",
         )
+
+
+def _is_turned(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    """Whether `given` has the sizes of `wanted`, batch aside, in another order, such as HWC instead of CHW."""
+    sizes = [size for size in wanted[1:] if size != 1]
+    have = [size for size in given if size != 1]
+    return None not in sizes and len(sizes) > 1 and sizes != have and sorted(sizes) == sorted(have)  # type: ignore[type-var]
+
+
+def _by(shape: Sequence[int | str | None]) -> str:
+    return "x".join(str(size) if isinstance(size, int) else "?" for size in shape) or "scalar"
 
 
 def is_finite(values: Array) -> bool:

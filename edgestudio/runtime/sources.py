@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from edgestudio.runtime.arrays import open_rows, read_npy, read_raw
+from edgestudio.runtime.arrays import Rows, open_rows, read_npy, read_raw
+from edgestudio.runtime.class_labels import (
+    MAX_ITEMS,
+    check_labels,
+    class_index,
+    class_names,
+    csv_entries,
+    npz_labels,
+)
 from edgestudio.runtime.documents import Document
 from edgestudio.runtime.imaging import IMAGE_SUFFIXES, read_image
 from edgestudio.runtime.sound import AUDIO_SUFFIXES, read_sound
-from edgestudio.wire.errors import RecipeError
+from edgestudio.wire.errors import InputError, RecipeError
 
-MAX_ITEMS = 5_000_000
-MAX_LABELS_BYTES = 256 << 20
 _LABEL_FILES = ("labels.csv", "y_labels.csv")
-_CLASS_FILE = "labels.txt"
 _TENSOR_SUFFIXES = frozenset({".npy", ".bin", ".raw"})
 _SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES | _TENSOR_SUFFIXES
 
@@ -69,12 +71,25 @@ class Source:
         """Whether every item has a class."""
         return all(label is not None for _, label in self._entries)
 
+    @property
+    def labels(self) -> list[int]:
+        """The known classes of the items, without reading any."""
+        return [label for _, label in self._entries if label is not None]
+
     def __len__(self) -> int:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Item]:
         for path, label in self._entries:
             yield Item(self._read(path), label, path.name)
+
+    def readable(self, tell: Callable[[str, InputError], None]) -> Iterator[Item]:
+        """The items, going on after one that cannot be read: `tell` gets its name and why."""
+        for path, label in self._entries:
+            try:
+                yield Item(self._read(path), label, path.name)
+            except InputError as error:  # noqa: PERF203 - going on is what it is for
+                tell(path.name, error)
 
     def _read(self, path: Path) -> Any:
         suffix = path.suffix.lower()
@@ -93,26 +108,39 @@ class Source:
 
 
 class ArraySource(Source):
-    """The rows of `x` in an .npz file, with the classes in `y` where there are any; read row by row."""
+    """The rows of an .npz file, with the classes in `y` where there are any; read row by row.
 
-    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+    Items are the rows of `x`, or, where there is no `x`, mappings of each of the model's `inputs` to its own row.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str], inputs: Sequence[str] = ()) -> None:
         super().__init__((), classes, None)
         self._path = path
-        self._rows = open_rows(path, "x")
-        self._labels = _npz_labels(path, len(self._rows))
+        self._rows = _npz_rows(path, inputs)
+        self._labels = None if "y" in self._rows else npz_labels(path, len(self))
 
     @property
     def is_labelled(self) -> bool:
         """Whether the file has `y`."""
         return self._labels is not None
 
+    @property
+    def labels(self) -> list[int]:
+        """What `y` says."""
+        return [] if self._labels is None else self._labels.tolist()
+
+    def readable(self, tell: Callable[[str, InputError], None]) -> Iterator[Item]:
+        """All rows: a file is readable as a whole or not at all."""
+        return iter(self)
+
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(next(iter(self._rows.values())))
 
     def __iter__(self) -> Iterator[Item]:
-        for index, row in enumerate(self._rows):
+        for index, rows in enumerate(zip(*self._rows.values(), strict=True)):
+            item = rows[0] if len(rows) == 1 else dict(zip(self._rows, rows, strict=True))
             label = None if self._labels is None else int(self._labels[index])
-            yield Item(row, label, f"{self._path.name}[{index}]")
+            yield Item(item, label, f"{self._path.name}[{index}]")
 
 
 def open_source(
@@ -121,9 +149,12 @@ def open_source(
     labels: Sequence[str] = (),
     raw: RawLayout | None = None,
     classes: int | None = None,
+    inputs: Sequence[str] = (),
     limit: int | None = None,
 ) -> Source:
     """Open data: a folder with a sub-folder of images per class, an .npz with `x` (and `y`), or files with labels.csv.
+
+    For a model of several `inputs` the .npz has an array for each, named as the input.
 
     `labels` are the names of the classes in the model's order (pipeline.labels): folders and csv rows that
     carry those names get their index. `raw` says how .bin files are read, `classes` how many the model knows,
@@ -133,7 +164,7 @@ def open_source(
     if path.is_dir():
         source: Source = _folder(path, labels, raw)
     elif path.suffix.lower() == ".npz" and path.is_file():
-        source = ArraySource(path, labels)
+        source = ArraySource(path, labels, inputs)
     elif path.is_file() and path.suffix.lower() in _SUFFIXES:
         source = Source([(path, None)], labels, raw)
     elif path.exists():
@@ -146,7 +177,8 @@ def open_source(
         raise RecipeError(
             f"{path.name} holds no items", hint="Give images, .wav, .npy or .bin files, or an .npz."
         )
-    _check_labels(source, path, classes)
+    if source.is_labelled:
+        check_labels(source.labels, path, classes)
     return source if limit is None or limit >= len(source) else Limited(source, limit)
 
 
@@ -168,12 +200,16 @@ class Limited(Source):
     def __iter__(self) -> Iterator[Item]:
         return islice(iter(self._source), self._limit)
 
+    def readable(self, tell: Callable[[str, InputError], None]) -> Iterator[Item]:
+        """As the source behind it."""
+        return islice(self._source.readable(tell), self._limit)
+
 
 def _folder(path: Path, labels: Sequence[str], raw: RawLayout | None) -> Source:
-    names = list(labels) or _class_names(path)
+    names = list(labels) or class_names(path)
     for file_name in _LABEL_FILES:
         if (path / file_name).is_file():
-            return Source(_csv_entries(path, path / file_name, names), names, raw)
+            return Source(csv_entries(path, path / file_name, names), names, raw)
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files = _data_files(path)
     if folders and files:
@@ -187,7 +223,7 @@ def _folder(path: Path, labels: Sequence[str], raw: RawLayout | None) -> Source:
         names = _ordered([folder.name for folder in folders])
     entries: list[tuple[Path, int | None]] = []
     for folder in folders:
-        index = _class_index(folder.name, names, f"the folder {folder.name}")
+        index = class_index(folder.name, names, f"the folder {folder.name}")
         entries.extend((file, index) for file in _data_files(folder))
     # Classes take turns, so that the first items of a source are a fair sample of it.
     return Source(_interleaved(entries), names, raw)
@@ -219,95 +255,22 @@ def _ordered(names: list[str]) -> list[str]:
     return sorted(names)
 
 
-def _class_names(path: Path) -> list[str]:
-    file = path / _CLASS_FILE
-    if not file.is_file() or file.stat().st_size > MAX_LABELS_BYTES:
-        return []
-    return [
-        line.strip()
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
-
-
-def _class_index(value: str, names: Sequence[str], where: str) -> int:
-    if value in names:
-        return list(names).index(value)
-    if value.lstrip("-").isdigit():
-        index = int(value)
-        if index < 0 or (names and index >= len(names)):
-            raise RecipeError(
-                f"{where} has the class {index}, but there are {len(names)} classes", code="bad-label"
-            )
-        return index
-    known = ", ".join(names[:10])
-    raise RecipeError(f"{where} has the class '{value}', which is none of: {known}", code="bad-label")
-
-
-def _csv_entries(root: Path, file: Path, names: Sequence[str]) -> list[tuple[Path, int | None]]:
-    """Rows of `file,label`; a header may name the columns, otherwise the first is the file and the last the label."""
-    if file.stat().st_size > MAX_LABELS_BYTES:
-        raise RecipeError(f"{file.name} is too large")
-    entries: list[tuple[Path, int | None]] = []
-    inside = root.resolve()
-    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        rows = csv.reader(stream)
-        file_column, label_column = 0, -1
-        for number, row in enumerate(rows, start=1):
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            lowered = [cell.lower() for cell in cells]
-            if number == 1 and "file" in lowered:
-                file_column = lowered.index("file")
-                label_column = lowered.index("label") if "label" in lowered else -1
-                continue
-            if len(cells) < 2 or max(file_column, label_column) >= len(cells):
-                raise RecipeError(
-                    f"line {number} of {file.name} has no file and label", hint="Write `file,label`."
-                )
-            path = (root / cells[file_column]).resolve()
-            if not path.is_relative_to(inside):
-                raise RecipeError(f"line {number} of {file.name} leaves the folder: {cells[file_column]}")
-            if not path.is_file():
-                raise RecipeError(
-                    f"line {number} of {file.name}: there is no file {cells[file_column]}", code="no-file"
-                )
-            entries.append((path, _class_index(cells[label_column], names, f"line {number} of {file.name}")))
-            if len(entries) > MAX_ITEMS:
-                raise RecipeError(f"{file.name} has more than {MAX_ITEMS} rows")
-    return entries
-
-
-def _npz_labels(path: Path, count: int) -> npt.NDArray[np.int64] | None:
-    rows = open_rows(path, "y", is_required=False)
-    if rows is None:
-        return None
-    values = np.asarray(list(rows))
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim == 2 and values.dtype.kind in "fiu":
-        values = values.argmax(axis=1)  # one-hot
-    if len(values) != count:
-        raise RecipeError(f"{path.name} has {count} rows in x but {len(values)} in y", code="bad-label")
-    if values.ndim != 1 or values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
-        raise RecipeError(f"y in {path.name} must be one class number per row of x", code="bad-label")
-    if np.any(values != np.floor(values)) or np.any(values < 0):
-        raise RecipeError(f"y in {path.name} must hold class numbers from 0", code="bad-label")
-    return values.astype(np.int64)
-
-
-def _check_labels(source: Source, path: Path, classes: int | None) -> None:
-    if classes is None or not source.is_labelled:
-        return
-    if isinstance(source, ArraySource):
-        labels = [] if source._labels is None else source._labels.tolist()
-    else:
-        labels = [label for _, label in source._entries if label is not None]
-    highest = max(labels, default=0)
-    if highest >= classes:
+def _npz_rows(path: Path, inputs: Sequence[str]) -> dict[str, Rows]:
+    """`x`, or the arrays that are named as the model's inputs; RecipeError when neither is there."""
+    whole = open_rows(path, "x", is_required=False)
+    if whole is not None and (len(inputs) < 2 or "x" not in inputs):
+        return {"x": whole}
+    named = {name: open_rows(path, name, is_required=False) for name in inputs}
+    rows = {name: found for name, found in named.items() if found is not None}
+    if not rows or len(rows) < len(inputs):
+        missing = [name for name in inputs if name not in rows]
+        wanted = f"{missing[0]!r}, an input of the model" if rows else "'x'"
+        wants = f" or, for this model, an array for each of its inputs: {', '.join(inputs)}" if inputs else ""
         raise RecipeError(
-            f"{path.name} has the class {highest}, but the model knows 0 to {classes - 1}",
-            hint="Check that data and model belong together.",
-            code="bad-label",
+            f"{path.name} has no array {wanted}", hint=f"Save the items as `x`{wants}.", code="no-array"
         )
+    counts = {name: len(found) for name, found in rows.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise RecipeError(f"the arrays in {path.name} have different numbers of rows: {listed}")
+    return rows

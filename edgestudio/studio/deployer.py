@@ -236,7 +236,9 @@ class DeployService:
             if push.release is None or push.release.manifest.counter <= push.floor:
                 push.release = await self._maker.sign(push.model, push.slot, push.package, push.floor)
             manifest = push.release.manifest
-            self._step(row.id, "package", f"{manifest.model} {manifest.version}, release {manifest.counter}")
+            said = "".join(f"; {note}" for note in push.package.notes)
+            text = f"{manifest.model} {manifest.version}, release {manifest.counter}{said}"
+            self._step(row.id, "package", text)
             baseline = push.package.baseline()
             if baseline is not None:
                 self._telemetry.set_baseline(row.board, push.slot, baseline)

@@ -26,6 +26,8 @@ class Package:
 
     folder: Path
     files: Mapping[str, Path]
+    notes: tuple[str, ...] = ()
+    """What was assumed, and what the board cannot check."""
 
     def baseline(self) -> dict[str, Any] | None:
         """The confidences that the model had on its data, None when there was none."""
@@ -75,7 +77,7 @@ class ReleaseMaker:
             for role, text in result["files"].items():
                 files[role] = folder / Path(text).name
                 shutil.move(text, files[role])
-            kept.append(Package(folder, files))
+            kept.append(Package(folder, files, tuple(map(str, result.get("notes") or ()))))
             return result
 
         await self._jobs.run(

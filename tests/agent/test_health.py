@@ -191,3 +191,19 @@ def test_the_line_keeps_priorities_drops_by_policy_and_forgets_the_late() -> Non
         waiting.cancel()
 
     asyncio.run(scenario())
+
+
+def test_numbers_of_classes_are_compared_by_being_equal() -> None:
+    expected = np.tile(np.arange(10, dtype=np.int64), 10)
+    reference = Golden({"x": np.zeros((1, 2))}, {"classes": expected[None]})
+    near = expected.copy()
+    near[:5] += 3  # some pixels at an edge fell to another class: far apart as numbers, few as places
+    assert golden_failure(reference, [{"classes": near}], LIMITS) == ""
+    near[:30] += 1
+    assert "of the numbers in 'classes'" in golden_failure(reference, [{"classes": near}], LIMITS)
+
+
+def test_random_answers_have_nothing_to_be_compared_with() -> None:
+    reference = Golden({"x": np.zeros((2, 2))}, {})
+    assert golden_failure(reference, [{"y": np.ones(2)}] * 2, LIMITS) == ""
+    assert is_constant(reference)

@@ -12,6 +12,7 @@ import pytest
 from edgestudio.runtime.backend import Affine, TensorSpec, open_session
 from edgestudio.runtime.documents import parse_yaml
 from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline, parse_pipeline
+from edgestudio.runtime.preprocess import Preparer, TensorInput
 from edgestudio.runtime.sources import open_source
 from edgestudio.wire.errors import InputError, RecipeError
 
@@ -313,3 +314,13 @@ def test_every_example_of_the_documentation_is_valid() -> None:
     assert len(examples) >= 5
     for example in examples:
         parse_pipeline(parse_yaml(example, "example"))
+
+
+def test_axes_in_another_order_are_refused_and_not_reshaped() -> None:
+    spec = TensorSpec("x", "float32", ("N", 3, 16, 20))
+    preparer = Preparer(TensorInput(kind="tensor"), spec)
+    with pytest.raises(InputError, match="in another order") as refused:
+        preparer.prepare(np.zeros((16, 20, 3), np.float32))
+    assert refused.value.code == "bad-layout"
+    assert preparer.prepare(np.zeros((3, 16, 20), np.float32)).shape == (1, 3, 16, 20)
+    assert preparer.prepare(np.zeros(960, np.float32)).shape == (1, 3, 16, 20)

@@ -265,3 +265,35 @@ def test_collected_data_sets(collected: Path) -> None:
         collected / "kws01_mlperf_tiny/kws01_features", raw=RawLayout("int8", (1, 49, 10, 1))
     )
     assert len(list(keywords)) == 500
+
+
+def test_pictures_are_turned_upright(tmp_path: Path) -> None:
+    held = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40)
+    exif = held.getexif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    held.save(tmp_path / "a.png", exif=exif)
+    item = next(iter(open_source(tmp_path))).item
+    assert item.shape == (3, 2)
+    assert item[0].tolist() == [120, 0]
+
+
+def test_a_source_can_go_on_after_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    picture(tmp_path / "cat" / "a.png")
+    (tmp_path / "cat" / "b.png").write_bytes(b"no picture")
+    picture(tmp_path / "dog" / "c.png")
+    told: list[str] = []
+    items = list(open_source(tmp_path).readable(lambda name, _: told.append(name)))
+    assert [item.name for item in items] == ["a.png", "c.png"]
+    assert told == ["b.png"]
+    with pytest.raises(InputError, match=r"cat/b.png is no image"):
+        list(open_source(tmp_path))
+
+
+def test_names_in_a_list_without_names_of_classes_are_explained(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "labels.csv").write_text("file,label\na.npy,cat\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="nothing says which number") as refused:
+        open_source(tmp_path)
+    assert "labels.txt" in refused.value.hint
+    (tmp_path / "labels.txt").write_text("dog\ncat\n", encoding="utf-8")
+    assert next(iter(open_source(tmp_path))).label == 1

@@ -47,8 +47,11 @@ class Answering:
                 self.source_problem = problem_of(error)
         if where is None:
             return
-        for item in open_source(where, labels=self.pipeline.labels, raw=self.raw_layout, limit=MAX_SAMPLES):
-            self.samples.append(item.item)
+        items = open_source(
+            where, labels=self.pipeline.labels, raw=self.raw_layout, limit=MAX_SAMPLES,
+            inputs=self.pipeline.fed(self.runner.session.inputs),
+        )  # fmt: skip
+        self.samples.extend(item.item for item in items)
 
     def facts(self) -> dict[str, Any]:
         """What the agent is told about the pipeline when it is loaded."""

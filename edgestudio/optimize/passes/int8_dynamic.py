@@ -66,13 +66,23 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
     changed = len(before) - len([name for name in before if name in remaining])
     warnings = []
     if changed == 0:
-        kinds = sorted({node.op_type for node in model.graph.node if node.op_type in onnx_file.WEIGHT_INPUTS})
-        warnings.append(
-            f"0 of {len(before)} weights changed: they belong to {', '.join(kinds) or 'sub-graphs'}, and dynamic "
-            "quantisation changes MatMul and Gemm only; INT8 static is the recipe for convolutions"
-        )
+        warnings.append(f"0 of {len(before)} weights changed: {_why_none(model)}")
     onnx_file.save(tidy(result), target)
     return StepReport(changed, len(before), warnings=tuple(warnings))
+
+
+def _why_none(model: Any) -> str:
+    kinds = {node.op_type for node in model.graph.node if node.op_type in onnx_file.WEIGHT_INPUTS}
+    others = sorted(kinds - set(OPERATORS))
+    if kinds & set(OPERATORS):
+        return (
+            "its matrix products are of a form that ONNX Runtime leaves alone (transposed, scaled or too small); "
+            "the pass `weight-only` covers more"
+        )
+    return (
+        f"they belong to {', '.join(others) or 'sub-graphs'}, and dynamic quantisation changes MatMul and Gemm only; "
+        "INT8 static is the recipe for convolutions"
+    )
 
 
 def excluded_nodes(model: Any, names: tuple[str, ...]) -> list[str]:

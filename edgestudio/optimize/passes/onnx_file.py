@@ -126,14 +126,16 @@ def require_weights(model: Any) -> dict[str, Any]:
         return weights
     operators = sorted({node.op_type for graph in graphs(model.graph) for node in graph.node})
     domains = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")})
-    if domains == ["ai.onnx.ml"] or any(name in _QUANTISED for name in operators):
+    is_classical = domains == ["ai.onnx.ml"] and not any(name in WEIGHT_INPUTS for name in operators)
+    if is_classical or any(name in _QUANTISED for name in operators):
         why = (
             "it is made of classical machine-learning operators (ai.onnx.ml), which have no tensors of weights"
-            if domains == ["ai.onnx.ml"]
+            if is_classical
             else "it is quantised already"
         )
     else:
-        why = f"none of its operators ({', '.join(operators[:8])}) has float weights"
+        listed = ", ".join(operators[:8])
+        why = f"none of its operators ({listed}) has float weights of {MIN_WEIGHT_ELEMENTS} elements or more"
     raise RefusedError(f"There is nothing to shrink in this model: {why}.", code="nothing-to-do")
 
 

@@ -64,8 +64,17 @@ def _stored(model: Any, options: Options) -> int:
 
     changed = 0
     names = onnx_file.float_weights(model)
+    # A nested graph reads weights of the graphs around it as well.
+    anywhere = {
+        name: (node, index)
+        for graph in onnx_file.graphs(model.graph)
+        for node in graph.node
+        for index, name in enumerate(node.input)
+    }
     for graph in onnx_file.graphs(model.graph):
-        readers = {name: (node, index) for node in graph.node for index, name in enumerate(node.input)}
+        readers = anywhere | {
+            name: (node, index) for node in graph.node for index, name in enumerate(node.input)
+        }
         nodes = []
         for tensor in list(graph.initializer):
             wanted = tensor.name in names and np.prod(tensor.dims) >= options.min_elements

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgestudio.runtime.backend import Array, Feeds, SessionOptions, TensorSpec, check_feeds
 from edgestudio.runtime.profile import OperatorTimes
 from edgestudio.wire.errors import InputError, ModelError
@@ -39,7 +41,10 @@ _DTYPES = {
     "tensor(bool)": "bool",
     "tensor(string)": "string",
 }
+_INTEGERS = frozenset(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _CPU = "CPUExecutionProvider"
+# What ZipMap gives: for each row, the score of every class.
+_SCORES = "seq(map("
 
 
 def open_onnx(path: Path, options: SessionOptions) -> OnnxSession:
@@ -60,8 +65,8 @@ class OnnxSession:
         self._options = options
         self._requested = _providers(options.providers, onnxruntime.get_available_providers())
         self._session: Any = self._create(profile_prefix=None)
-        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+        self.inputs = _fed(self._session.get_inputs(), path)
+        self.outputs = _given(self._session.get_outputs(), path)
         self._output_names = [spec.name for spec in self.outputs]
         self._placement: dict[str, Any] | None = None
 
@@ -127,7 +132,10 @@ class OnnxSession:
                 code="run-failed",
                 details=str(error),
             ) from error
-        return dict(zip(self._output_names, values, strict=True))
+        return {
+            name: value if isinstance(value, np.ndarray) else _table(value, name)
+            for name, value in zip(self._output_names, values, strict=True)
+        }
 
     def profile(self, feeds: Feeds, runs: int) -> list[dict[str, Any]]:
         """Time per operator from ONNX Runtime's own profiler, in a session of its own."""
@@ -197,6 +205,52 @@ def _spec(value: Any) -> TensorSpec:
     dtype = _DTYPES.get(kind) or (kind[7:-1] if kind.startswith("tensor(") else "")
     shape = tuple(size if size is None or isinstance(size, str) else int(size) for size in value.shape)
     return TensorSpec(value.name, dtype, shape)
+
+
+def _fed(values: list[Any], path: Path) -> tuple[TensorSpec, ...]:
+    """What the model takes; ModelError where that is no tensor of numbers or text, which nothing here could make."""
+    for value in values:
+        if not _is_plain(value.type):
+            raise ModelError(
+                f"the input '{value.name}' of {path.name} takes {_words(value.type)}, which cannot be fed here",
+                hint="Export the model with plain tensors as inputs, of float32 for example.",
+                code="not-a-tensor",
+            )
+    return tuple(_spec(value) for value in values)
+
+
+def _given(values: list[Any], path: Path) -> tuple[TensorSpec, ...]:
+    """What the model answers in numbers or text: its tensors, and rows of classes with scores as tables of scores.
+
+    Lists of tensors are left out; ModelError where there is nothing else.
+    """
+    usable = [value for value in values if _is_plain(value.type) or value.type.startswith(_SCORES)]
+    if values and not usable:
+        raise ModelError(
+            f"{path.name} answers with {_words(values[0].type)}, which cannot be read here",
+            hint="Export the model with plain tensors as outputs, of float32 for example.",
+            code="not-a-tensor",
+        )
+    return tuple(
+        TensorSpec(value.name, "float32", (None, None)) if value.type.startswith(_SCORES) else _spec(value)
+        for value in usable
+    )
+
+
+def _is_plain(kind: str) -> bool:
+    return kind in _DTYPES or kind in _INTEGERS
+
+
+def _words(kind: str) -> str:
+    known = {"seq": "a list (sequence)", "map": "a table (map)", "optional": "an optional value"}
+    return known.get(kind.split("(", 1)[0]) or f"a {kind.replace('(', ' of ', 1).removesuffix(')')}"
+
+
+def _table(rows: Any, name: str) -> Array:
+    """Scores as classifiers of scikit-learn give them (a row of class to score each): [rows, classes], by class."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ModelError(f"the output '{name}' is no tensor", code="bad-output")
+    return np.asarray([[row[key] for key in sorted(row)] for row in rows], np.float32)
 
 
 def _reason(error: Exception) -> str:
