@@ -34,6 +34,15 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> int:
     """Run one verb; never raises for what a user, a file or a board did."""
+    try:
+        return _guarded(argv)
+    except BrokenPipeError:
+        # Whoever read our stdout has gone (`| head`): nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+
+
+def _guarded(argv: Sequence[str]) -> int:
     arguments = list(argv)
     console = Console(is_json="--json" in arguments)
     try:
@@ -48,9 +57,7 @@ def main(argv: Sequence[str]) -> int:
         console.error(RefusedError("Interrupted; nothing was left half done.", code="interrupted"))
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our stdout has gone (`| head`): nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
+        raise
     except Exception as error:  # noqa: BLE001  what nobody expected is a bug and says so
         console.error(_bug(error))
         return 3

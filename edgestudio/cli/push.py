@@ -17,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """MODEL --to DEVICE... [--pipeline FILE] [--golden DATA]."""
     parser.add_argument("model", metavar="MODEL", help="a model file, or a hash prefix of one in the library")
     parser.add_argument(
-        "--to", required=True, nargs="+", metavar="DEVICE", help="names, id prefixes, host:port"
+        "--to",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="DEVICE",
+        help="names, id prefixes, host:port",
     )
     parser.add_argument(
         "--pipeline", type=Path, metavar="FILE", help="how raw data becomes the model's input"

@@ -13,7 +13,7 @@ import numpy as np
 from edgestudio.optimize.step import Feeds
 from edgestudio.runtime.backend import Session, TensorSpec, random_feeds
 from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline
-from edgestudio.runtime.postprocess import ClassifyOutput
+from edgestudio.runtime.postprocess import ClassifyOutput, is_one_score
 from edgestudio.runtime.preprocess import ImageInput
 from edgestudio.runtime.sources import Item, Source, open_source
 from edgestudio.wire.errors import InputError, ModelError
@@ -102,7 +102,10 @@ def classes_of(session: Session, pipeline: Pipeline) -> int | None:
         return None
     specs = {spec.name: spec for spec in session.outputs}
     name = pipeline.postprocess.output
-    shape = (specs[name] if name in specs else session.outputs[0]).shape
+    spec = specs[name] if name in specs else session.outputs[0]
+    shape = spec.shape
+    if is_one_score(spec) and pipeline.postprocess.activation in ("sigmoid", "none"):
+        return 2
     sizes = [size for size in shape[1:] if isinstance(size, int) and size > 1]
     # Where the file leaves the number open, the declared names say it.
     return sizes[0] if len(sizes) == 1 else len(pipeline.labels) or None

@@ -121,6 +121,11 @@ class Interpreter:
         if isinstance(document, ClassifyOutput):
             self._output = document.output or outputs[0].name
             wanted = [self._output]
+            if document.activation == "auto" and is_one_score(self._specs.get(self._output)):
+                raise RecipeError(
+                    f"the output '{self._output}' is one score for yes or no, and nothing says on which scale",
+                    hint="Set `activation: sigmoid` where it is a logit, `none` where it is a probability already.",
+                )
         elif isinstance(document, DetectOutput):
             wanted = [document.boxes, document.scores]
         for name in wanted:
@@ -150,8 +155,8 @@ class Interpreter:
         if not np.isfinite(scores).all():
             return Interpretation(is_finite=False)
         confidences = _activated(scores, document.activation)
-        if len(confidences) == 1 and document.activation == "sigmoid":
-            confidences = np.array([1 - confidences[0], confidences[0]])  # one logit: no and yes
+        if len(confidences) == 1 and document.activation in ("sigmoid", "none"):
+            confidences = np.array([1 - confidences[0], confidences[0]])  # one score: no and yes
         count = min(document.top_k, len(confidences))
         best = np.argsort(-confidences, kind="stable")[: max(count, 2)]
         top = tuple(
@@ -194,6 +199,11 @@ class Interpreter:
         if values.ndim != 2:
             raise ModelError(f"the output '{name}' is no table of boxes", code="bad-output")
         return values.T if is_transposed else values
+
+
+def is_one_score(spec: TensorSpec | None) -> bool:
+    """Whether the output is a single number for each item."""
+    return spec is not None and bool(spec.shape) and all(size == 1 for size in spec.shape[1:])
 
 
 def label_of(labels: Sequence[str], index: int) -> str:

@@ -97,6 +97,23 @@ def test_a_host_answers_what_the_bare_session_answers() -> None:
     with_host(HostSpec(releases.MODEL), scenario)
 
 
+def test_a_single_number_stays_a_single_number(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)],
+        "sum",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+    )
+    model = tmp_path / "sum.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+
+    async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
+        answer = await host.run({"x": np.ones(4, np.float32)})
+        assert answer["outputs"]["y"].shape == ()
+
+    with_host(HostSpec(model), scenario)
+
+
 def test_a_model_that_never_ends_is_killed_at_its_deadline(tmp_path: Path) -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
         with pytest.raises(HostDiedError) as died:

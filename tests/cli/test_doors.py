@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from edgestudio import __version__
 from edgestudio.__main__ import main
 from edgestudio.assets import resource
+from edgestudio.cli import push
 from edgestudio.cli.verbs import VERBS
 
 SAMPLE = resource("sample", "digits.onnx")
@@ -73,6 +75,25 @@ def test_wrong_arguments_are_an_error_object_under_json(capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["error"]["code"] == "usage"
     assert said["error"]["hint"] == "See edgestudio inspect --help."
+
+
+def test_boards_named_one_by_one_are_all_pushed_to():
+    parser = argparse.ArgumentParser()
+    push.add_arguments(parser)
+    given = parser.parse_args(["m.onnx", "--to", "a", "--to", "b", "c"])
+    assert given.to == ["a", "b", "c"]
+
+
+def test_nobody_reading_is_no_bug():
+    reading, writing = os.pipe()
+    os.close(reading)
+    said = subprocess.run(
+        [sys.executable, "-m", "edgestudio", "inspect", "--nothing", "--json"],
+        stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    os.close(writing)
+    assert said.returncode != 0
+    assert "Traceback" not in said.stderr
 
 
 def test_a_missing_file_is_refused(capsys, tmp_path):

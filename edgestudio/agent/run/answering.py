@@ -212,7 +212,7 @@ def plain_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `arrays` that can go through shared memory, contiguous."""
     import numpy as np
 
-    plain = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
+    plain = {name: np.asarray(value, order="C") for name, value in arrays.items()}
     return {name: array for name, array in plain.items() if array.dtype.kind in "biufc"}
 
 
