@@ -7,9 +7,11 @@ import fcntl
 import json
 import mmap
 import os
+import socket
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,58 @@ MAX_ARENA_BYTES = 1 << 30
 ALIGNMENT = 64
 """Tensors start at cache lines, as vectorised kernels like them."""
 _PLAIN_KINDS = "biufc"
+_FEWEST_QUICK, _FORGIVEN_AFTER = 4, 512
+NEXT_S = 0.0004
+"""How long a model host looks for the next request, where they follow each other closely, before it sleeps."""
+
+
+def may_look(busy: int = 1) -> bool:
+    """Whether a processor is free to look while `busy` others work: without one, nothing would come meanwhile."""
+    if not hasattr(socket, "MSG_DONTWAIT") or not hasattr(os, "sched_getaffinity"):
+        return False
+    return len(os.sched_getaffinity(0)) > busy
+
+
+def look(link: socket.socket, size: int, until: float) -> bytes | None:
+    """Receive at most `size` bytes before `perf_counter()` says `until`, without sleeping; None when none came.
+
+    Whoever else could run on this processor is let through between two looks.
+    """
+    while perf_counter() < until:
+        with contextlib.suppress(BlockingIOError):
+            return link.recv(size, socket.MSG_DONTWAIT)
+        os.sched_yield()
+    return None
+
+
+class Streak:
+    """Whether looking is worth it: the last few words of the other side all came within `quick_s`.
+
+    Where it always has something to say soon, `is_owed`, each look in vain makes the next one take more of them: on a
+    processor that others need, whoever looks in vain is made to wait. Else a pause is only a pause.
+    """
+
+    def __init__(self, quick_s: float, *, is_owed: bool) -> None:
+        self.quick_s = quick_s
+        self._is_owed = is_owed
+        self._needed = _FEWEST_QUICK
+        self._quick = 0
+
+    @property
+    def is_on(self) -> bool:
+        """True while one should look."""
+        return self._quick >= self._needed
+
+    def note(self, took_s: float) -> None:
+        """The other side took `took_s`."""
+        if took_s <= self.quick_s:
+            self._quick += 1
+            if self._quick >= _FORGIVEN_AFTER:
+                self._needed = _FEWEST_QUICK
+        else:
+            if self.is_on and self._is_owed:
+                self._needed = min(2 * self._needed, _FORGIVEN_AFTER)
+            self._quick = 0
 
 
 def frame(message: Mapping[str, Any]) -> bytes:

@@ -9,14 +9,15 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from edgestudio.agent.run.channel import Arena, Array, FrameReader, frame
+from edgestudio.agent.run.channel import Arena, Array, frame
+from edgestudio.agent.run.link import HostLink
 from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
@@ -101,7 +102,7 @@ class ModelHost:
         self._answer: asyncio.Future[dict[str, Any]] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._stats: psutil.Process | None = None
-        self._transport: asyncio.Transport | None = None
+        self._link: HostLink | None = None
         self._arenas: tuple[Arena, Arena] | None = None
         self._tail: deque[str] = deque(maxlen=30)
         self._watchers: list[asyncio.Task[None]] = []
@@ -111,7 +112,7 @@ class ModelHost:
     @property
     def is_alive(self) -> bool:
         """Whether the child can be asked."""
-        return self.death is None and not self._closing and self._transport is not None
+        return self.death is None and not self._closing and self._link is not None
 
     @property
     def pid(self) -> int | None:
@@ -140,8 +141,8 @@ class ModelHost:
         with contextlib.suppress(psutil.Error):
             self._stats = psutil.Process(self._process.pid)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda: _Link(self._received), sock=ours)
-        self._transport = transport
+        self._link = HostLink(ours, self._received, self.spec.threads)
+        await self._link.open()
         self._watchers = [
             loop.create_task(self._read_tail(), name="host-stderr"),
             loop.create_task(self._wait(), name="host-wait"),
@@ -196,7 +197,12 @@ class ModelHost:
         """Several works in one inference where that is possible; an answer or the reason for each."""
         request = {"do": "batch", "with_raw": with_raw, "entries": [work.request() for work in works]}
         answer = await self._ask(request, deadline_s, groups=[work.arrays or {} for work in works])
-        return [failure_of(item) if "error" in item else self._arrays_of(item) for item in answer["answers"]]
+        with self._believing():
+            answers = list(answer["answers"])
+            if len(answers) != len(works):
+                raise ValueError("fewer answers than questions")
+            return [failure_of(item) if "error" in item else self._arrays_of(item) for item in answers]
+        raise await self._death_of(self._killed_because)
 
     def rss_bytes(self) -> int | None:
         """Resident memory of the child, None when it is gone."""
@@ -225,8 +231,8 @@ class ModelHost:
         """Let the request in flight finish, then end the child; returns when it is gone."""
         async with self._turn:
             self._closing = True
-        if self._transport is not None:
-            self._transport.close()
+        if self._link is not None:
+            self._link.close()
         if self._process is not None:
             try:
                 if self._watchers:
@@ -254,7 +260,7 @@ class ModelHost:
         async with self._turn:
             if self.death is not None:
                 raise self.death
-            if self._transport is None or self._arenas is None or self._closing:
+            if self._link is None or self._arenas is None or self._closing:
                 raise HostDiedError("The model's process has been closed.", how="closed")
             self._request_id += 1
             request["id"] = self._request_id
@@ -268,17 +274,23 @@ class ModelHost:
                     entry["tensors"] = layout
             future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             self._answer = future
-            self._transport.write(frame(request))
+            self._link.send(frame(request))
             answer = await self._await_answer(future, deadline_s)
-            if answer.get("id") != self._request_id:
-                self.kill("it broke the protocol")
-                raise await self._death_of(self._killed_because)
-            return self._unpack(answer)
+            with self._believing():
+                if answer.get("id") != self._request_id:
+                    raise ValueError("an answer to another request")
+                if "error" in answer:
+                    raise failure_of(answer)
+                return self._arrays_of(answer)
+        raise await self._death_of(self._killed_because)
 
-    def _unpack(self, answer: dict[str, Any]) -> dict[str, Any]:
-        if "error" in answer:
-            raise failure_of(answer)
-        return self._arrays_of(answer)
+    @contextlib.contextmanager
+    def _believing(self) -> Iterator[None]:
+        """Kill a child whose answer is not what an honest one sends; what follows the block is then reached."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            self.kill("it broke the protocol")
 
     def _arrays_of(self, answer: dict[str, Any]) -> dict[str, Any]:
         assert self._arenas is not None
@@ -295,7 +307,7 @@ class ModelHost:
         because = f"it did not answer within {deadline_s:g} s"
         alarm = asyncio.get_running_loop().call_later(deadline_s, self.kill, because)
         try:
-            return await future
+            return await (self._link.result(future) if self._link is not None else future)
         except asyncio.CancelledError:
             # The answer to a request that nobody waits for would be taken for the next one's.
             self.kill("its request was cancelled")
@@ -329,8 +341,8 @@ class ModelHost:
     async def _wait(self) -> None:
         assert self._process is not None
         code = await self._process.wait()
-        if self._transport is not None:
-            self._transport.close()
+        if self._link is not None:
+            self._link.close()
         if self._closing:
             return
         how, message = cause_of_death(code, self._killed_because)
@@ -344,22 +356,6 @@ def failure_of(answer: Mapping[str, Any]) -> ModelFailedError:
     """The error that an answer of the child carries."""
     error = answer["error"]
     return ModelFailedError(str(error["message"]), hint=str(error["hint"]), code=str(error["code"]))
-
-
-class _Link(asyncio.Protocol):
-    """Receives the child's frames."""
-
-    def __init__(self, deliver: Callable[[list[dict[str, Any]] | None], None]) -> None:
-        self._frames = FrameReader()
-        self._deliver = deliver
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            messages = self._frames.feed(data)
-        except (ValueError, RecursionError):
-            self._deliver(None)
-            return
-        self._deliver(messages)
 
 
 async def scan_in_child(path: Path, *, deadline_s: float = 60.0, memory_bytes: int = 2 << 30) -> None:
