@@ -1,4 +1,7 @@
-"""What an agent costs when nobody asks: memory and CPU bare, with a paused and with a running model; telemetry."""
+"""What an agent costs when nobody asks: memory and CPU bare, with a paused and with a running model; telemetry.
+
+The baseline is a Python that has imported the libraries which the agent is made of, and does nothing.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ from edgestudio.devices.session import BoardSession
 from edgestudio.wire.identity import Identity
 from edgestudio.wire.release import HealthLimits
 
-WATCH_S = 20.0
+WATCH_S = 5.0 if "--quick" in sys.argv else 20.0
+_LIBRARIES = "aiohttp.web, cryptography.x509, zeroconf.asyncio, tuf.ngclient, spake2, sqlite3, numpy, psutil"
 FILES = {
     "model": resource("sample", "digits.onnx"),
     "pipeline": resource("sample", "digits.pipeline.yaml"),
@@ -52,7 +56,10 @@ def main() -> int:
 
 
 async def _measure(folder: Path, process: psutil.Process, port: int, code: str) -> None:
-    print(f"each over {WATCH_S:.0f} s; CPU as a share of one core")
+    print(f"each over {WATCH_S:.0f} s; CPU as a share of one core; memory resident, of which its own")
+    bare = _libraries_alone()
+    await _watch("its libraries, imported", psutil.Process(bare.pid))
+    bare.communicate(b"\n")
     await _watch("agent without a model", process)
     desk = Identity.load_or_create(folder / "desk", "desk")
     known = (await pair(desk, "desk", "127.0.0.1", port, code)).board
@@ -73,6 +80,17 @@ async def _measure(folder: Path, process: psutil.Process, port: int, code: str) 
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
+
+
+def _libraries_alone() -> subprocess.Popen[bytes]:
+    started = subprocess.Popen(
+        [sys.executable, "-c", f"import {_LIBRARIES}; print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert started.stdout is not None
+    started.stdout.readline()
+    return started
 
 
 async def _listen(session: BoardSession) -> None:

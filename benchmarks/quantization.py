@@ -95,23 +95,24 @@ def main() -> int:
     """Print medians, their range and the ratios in one table per model."""
     from edgestudio.assets import resource
 
+    runs = 2 if "--quick" in sys.argv else RUNS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model, shape in ((resource("sample", "digits.onnx"), (1, 8, 8)), _network(folder)):
             data = folder / f"{model.stem}.npz"
             np.savez(data, x=np.random.default_rng(1).random((SAMPLES, *shape), dtype=np.float32))
             bare, ours = [], []
-            for _ in range(RUNS):  # turn by turn, so that other load falls on both
+            for _ in range(runs):  # turn by turn, so that other load falls on both
                 bare.append(_run("bare", model, data, folder))
                 ours.append(_run("ours", model, data, folder))
             middle = statistics.median(run["seconds"] for run in bare)
-            print(f"{model.name}, {model.stat().st_size / 1e6:.1f} MB, {SAMPLES} samples, n={RUNS}")
-            for title, key, runs in (
+            print(f"{model.name}, {model.stat().st_size / 1e6:.1f} MB, {SAMPLES} samples, n={runs}")
+            for title, key, measured in (
                 ("bare quantize_static", "seconds", bare),
                 ("the step, with its check", "step", ours),
                 ("whole job, measured and packed", "seconds", ours),
             ):
-                values = [run[key] for run in runs]
+                values = [run[key] for run in measured]
                 value = statistics.median(values)
                 spread = f"{min(values):.2f} to {max(values):.2f}"
                 print(f"  {title:32} median {value:6.2f} s  ({spread})  {value / middle:5.2f} x bare")

@@ -2,9 +2,8 @@
 
     python -m benchmarks.serving [--quick]
 
-Bare runs and runs in the child take turns. It is measured twice: as any program on this machine, and, where the
-system allows it, with real-time priority for both sides, so that what else runs here does not count. Most of what
-isolation costs is waking up: on a busy machine the first figure says more about the machine than about the product.
+Bare runs and runs in the child take turns. Most of what isolation costs is waking up: on a busy machine the figure
+says more about the machine than about the product, unless both sides go first (`python -m benchmarks --first serving`).
 """
 
 from __future__ import annotations
@@ -33,29 +32,11 @@ def main() -> int:
     """Print medians per call, in turns, and what the child adds."""
     rounds = 8 if "--quick" in sys.argv else ROUNDS
     with tempfile.TemporaryDirectory() as name:
-        paths = [
-            (title, _write(Path(name) / f"{work}.onnx", work))
-            for title, work in (("a pooling layer", "small"), ("a 7x7 convolution", "large"))
-        ]
-        print(f"as any program, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
-        for title, path in paths:
-            asyncio.run(_measure(title, path, rounds))
-        if not _goes_first():
-            print("with real-time priority: not allowed here")
-            return 0
-        print("with real-time priority")
-        for title, path in paths:
+        print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+        for title, work in (("a pooling layer", "small"), ("a 7x7 convolution", "large")):
+            path = _write(Path(name) / f"{work}.onnx", work)
             asyncio.run(_measure(title, path, rounds))
     return 0
-
-
-def _goes_first() -> bool:
-    """Have this process and those that it starts run before all others."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
-    except (AttributeError, OSError):
-        return False
-    return True
 
 
 async def _measure(title: str, path: Path, rounds: int) -> None:

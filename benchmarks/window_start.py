@@ -59,18 +59,19 @@ def _seconds(command: list[str], environment: dict[str, str]) -> float:
 
 def main() -> int:
     """Print the medians, their spread and the ratio."""
+    runs = 3 if "--quick" in sys.argv else RUNS
     with tempfile.TemporaryDirectory() as home:
         environment = {**os.environ, "EDGESTUDIO_HOME": home}
         environment.setdefault("QT_QPA_PLATFORM", "offscreen")
         product = [sys.executable, "-c", _PRODUCT]
         bare = [sys.executable, "-c", _BARE]
         ours, theirs = [], []
-        for _ in range(RUNS):  # interleaved, so that other load falls on both
+        for _ in range(runs):  # interleaved, so that other load falls on both
             theirs.append(_seconds(bare, environment))
             ours.append(_seconds(product, environment))
     for name, values in (("bare PySide6 window", theirs), ("EdgeStudio's window", ours)):
         print(
-            f"{name:22} median {statistics.median(values):.2f} s  ({min(values):.2f} to {max(values):.2f}, n={RUNS})"
+            f"{name:22} median {statistics.median(values):.2f} s  ({min(values):.2f} to {max(values):.2f}, n={runs})"
         )
     print(f"ratio of medians       {statistics.median(ours) / statistics.median(theirs):.2f}")
     print(f"of EdgeStudio's, after its imports: median {statistics.median(_AFTER_IMPORTS):.2f} s")
