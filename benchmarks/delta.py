@@ -29,6 +29,8 @@ from edgestudio.wire.release import HealthLimits
 ROUNDS = 3
 LAYERS, SIDE = 10, 3000
 """Ten INT8 layers of 9 MB: 90 MB."""
+Push = tuple[float, float, float]
+"""Bytes sent, seconds until the board had everything, seconds until it was committed."""
 
 
 def main() -> int:
@@ -63,7 +65,7 @@ async def _measure(folder: Path, port: int, code: str) -> None:
         ("all layers quantised anew", dict.fromkeys(range(LAYERS), 3.0)),
     ]
     rounds = 1 if "--quick" in sys.argv else ROUNDS
-    found: dict[str, list[tuple[float, float]]] = {title: [] for title, _ in variants}
+    found: dict[str, list[Push]] = {title: [] for title, _ in variants}
     async with BoardSession(desk, known) as session:
         for number in range(rounds):
             for title, ranges in variants:
@@ -71,28 +73,33 @@ async def _measure(folder: Path, port: int, code: str) -> None:
                 _write_model(model, ranges, number)
                 found[title].append(await _push(session, publisher, model))
     print(
-        f"a model of {LAYERS * SIDE**2 / 1e6:.0f} MB, n={rounds}; time from the offer until it is committed"
+        f"a model of {LAYERS * SIDE**2 / 1e6:.0f} MB, n={rounds}; time from the offer, and shares of the first push"
     )
     first = found[variants[0][0]]
     for title, pushes in found.items():
-        sent, seconds = (statistics.median(push[at] for push in pushes) for at in (0, 1))
+        sent, there, committed = (statistics.median(push[at] for push in pushes) for at in range(3))
+        shares = [
+            statistics.median(push[at] / whole[at] for push, whole in zip(pushes, first, strict=True))
+            for at in range(3)
+        ]
         times = sorted(push[1] for push in pushes)
-        shares = [[push[at] / whole[at] for push, whole in zip(pushes, first, strict=True)] for at in (0, 1)]
         print(
-            f"{title:<28} {sent / 1e6:6.1f} MB sent, {seconds:5.2f} s ({times[0]:.2f} to {times[-1]:.2f}): "
-            f"{statistics.median(shares[0]):4.0%} of the bytes, {statistics.median(shares[1]):4.0%} of the time"
+            f"{title:<28} {sent / 1e6:5.1f} MB sent ({shares[0]:4.0%}), there after {there:.2f} s ({shares[1]:4.0%}, "
+            f"{times[0]:.2f} to {times[-1]:.2f}), committed after {committed:.1f} s ({shares[2]:4.0%})"
         )
 
 
-async def _push(session: BoardSession, publisher: Publisher, model: Path) -> tuple[float, float]:
+async def _push(session: BoardSession, publisher: Publisher, model: Path) -> Push:
     limits = HealthLimits(trial_s=0.5, trial_inferences=5, confidence_distance=None, temperature_c=None)
     release = await asyncio.to_thread(publisher.publish, "delta", {"model": model}, limits=limits)
-    started, sent, last = time.perf_counter(), 0, None
+    started, sent, there_s, last = time.perf_counter(), 0, 0.0, None
     async for last in deploy(session, publisher, release):
         sent = max(sent, last.sent_bytes)
+        if last.fraction == 1.0 and not there_s:
+            there_s = time.perf_counter() - started
     if last is None or last.name != "committed":
         raise RuntimeError(last.reason if last else "nothing happened")
-    return float(sent), time.perf_counter() - started
+    return float(sent), there_s, time.perf_counter() - started
 
 
 def _write_model(path: Path, ranges: dict[int, float], seed: int) -> None:
