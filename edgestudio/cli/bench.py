@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.cli.console import Console, facts, in_bytes, table
+from edgestudio.cli.numbers import duration
 from edgestudio.studio.app import Studio
 from edgestudio.wire.errors import UsageError
 
@@ -18,14 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", nargs="?", metavar="MODEL", help="a model file; with --device, a model that runs there"
     )
     parser.add_argument("--device", metavar="DEVICE", help="measure on this board instead of here")
-    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="run this long")
+    parser.add_argument("--soak", type=duration, default=0.0, metavar="MINUTES", help="run this long")
     parser.add_argument("--profile", action="store_true", help="time by operator too")
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Measure and print."""
-    if options.soak < 0:
-        raise UsageError("--soak takes a number of minutes, zero or more.")
     if options.device:
         board = await studio.boards.locate(options.device)
         result = await studio.boards.bench(board.id, model=options.model, soak_minutes=options.soak)

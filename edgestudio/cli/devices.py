@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from edgestudio.cli.console import Console, table
+from edgestudio.cli.numbers import duration
 from edgestudio.studio.app import Studio
 from edgestudio.studio.rows import BoardRow
 
@@ -15,13 +16,13 @@ _WAIT_S = 3.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """[--wait S]."""
     parser.add_argument(
-        "--wait", type=float, default=_WAIT_S, metavar="S", help=f"seconds to look (default {_WAIT_S:g})"
+        "--wait", type=duration, default=_WAIT_S, metavar="S", help=f"seconds to look (default {_WAIT_S:g})"
     )
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Look for a while and list."""
-    rows = await studio.boards.survey(max(0.0, options.wait))
+    rows = await studio.boards.survey(options.wait)
     listing = table(
         ("name", "id", "address", "paired", "presence", "hardware", "runs"),
         [

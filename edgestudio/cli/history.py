@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from edgestudio.cli.console import Console, facts
+from edgestudio.cli.numbers import duration
 from edgestudio.studio.app import Studio
 from edgestudio.wire.errors import InputError
 
@@ -16,7 +17,7 @@ _DAY_S = 86_400.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """DEVICE [--for S] [--csv FILE]."""
     parser.add_argument("device", metavar="DEVICE", help="a name or an id prefix of a board that is known")
-    parser.add_argument("--for", dest="seconds", type=float, default=_DAY_S, metavar="S",
+    parser.add_argument("--for", dest="seconds", type=duration, default=_DAY_S, metavar="S",
                         help="the last so many seconds (default: a day)")  # fmt: skip
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each telemetry window")
 

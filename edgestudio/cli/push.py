@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Push, printing each state as it comes; the last line of each board is its result."""
+    await studio.models.meant(options.model)  # before anything is looked for on the network
     boards = [await studio.boards.locate(name) for name in options.to]
     source = await studio.models.locate(options.model)
     unsubscribe = studio.bus.subscribe(states(console))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgestudio.cli.console import Console
+from edgestudio.cli.numbers import duration
 from edgestudio.studio.app import Studio
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.histogram import LatencyHistogram
@@ -17,7 +18,9 @@ from edgestudio.wire.histogram import LatencyHistogram
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """DEVICE [--for S]."""
     parser.add_argument("device", metavar="DEVICE", help="a name, an id prefix, or host:port")
-    parser.add_argument("--for", dest="seconds", type=float, metavar="S", help="end after this many seconds")
+    parser.add_argument(
+        "--for", dest="seconds", type=duration, metavar="S", help="end after this many seconds"
+    )
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:

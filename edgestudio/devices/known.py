@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from edgestudio.devices.vault import exclusive, write_private
+from edgestudio.devices.vault import exclusive
 from edgestudio.wire import api
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, TrustError
 from edgestudio.wire.fields import Fields, canonical_json, clean_text, parse_json
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.identity import fingerprint_of, short_id
 
 MAX_BOARDS = 10_000
@@ -123,7 +124,7 @@ class KnownBoards:
             before = dict(boards)
             yield boards
             if boards != before:
-                write_private(
+                write_atomically(
                     self._path, canonical_json({"v": 1, "boards": [asdict(b) for b in boards.values()]})
                 )
 

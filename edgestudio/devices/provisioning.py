@@ -9,10 +9,10 @@ from pathlib import Path
 
 from edgestudio.devices.known import KnownBoard
 from edgestudio.devices.publisher import Publisher
-from edgestudio.devices.vault import write_private
 from edgestudio.wire import api
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.fields import canonical_json
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.identity import Identity
 
 
@@ -39,7 +39,7 @@ def provision_board(
     root = dict(publisher.metadata({}))
     newest = next(data.decode() for role, data in root.items() if role.endswith(".root"))
     peer = {"name": studio_name, "role": "owner", "certificate": identity.cert_pem, "root": newest}
-    write_private(folder / "provision.json", canonical_json({"v": 1, "peers": [peer]}))
+    write_atomically(folder / "provision.json", canonical_json({"v": 1, "peers": [peer]}))
     return KnownBoard(
         fingerprint=board.fingerprint,
         name=board_name,
@@ -78,5 +78,5 @@ def provision_file(
             "certificate": (folder / "identity" / "cert.pem").read_text("ascii"),
             "key": (folder / "identity" / "key.pem").read_text("ascii"),
         }
-        write_private(file, canonical_json(document))
+        write_atomically(file, canonical_json(document))
     return board

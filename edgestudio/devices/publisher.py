@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from edgestudio.devices.signing import ROLES, new_key, seal, signer, unseal
-from edgestudio.devices.vault import Turn, exclusive, write_private
+from edgestudio.devices.vault import Turn, exclusive
 from edgestudio.wire import api
 from edgestudio.wire.errors import EdgeStudioError, InputError, TrustError
 from edgestudio.wire.fields import Fields, canonical_json, parse_json
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.release import (
     HealthLimits,
     ReleaseFile,
@@ -169,7 +170,7 @@ class Publisher:
     def export_kit(self, path: Path, passphrase: str) -> None:
         """Write everything that this studio needs to sign again, elsewhere or after a loss, sealed by a passphrase."""
         with self._changing() as book:
-            write_private(path, seal(_stored(book), passphrase))
+            write_atomically(path, seal(_stored(book), passphrase))
 
     def import_kit(self, path: Path, passphrase: str, *, replace: bool = False) -> None:
         """Take over keys and release list from a kit; raises InputError when others are here and not `replace`."""
@@ -211,7 +212,7 @@ class Publisher:
         return book
 
     def _write(self, book: _Book) -> None:
-        write_private(self._directory / "releases.json", canonical_json(_stored(book)))
+        write_atomically(self._directory / "releases.json", canonical_json(_stored(book)))
 
 
 def plain_name(text: str) -> str:

@@ -1,11 +1,10 @@
-"""Files that only this user may read, replaced atomically, and changed by one process at a time."""
+"""Files that are changed by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,21 +13,6 @@ from typing import BinaryIO
 from edgestudio.wire.errors import DeviceError
 
 LOCK_TIMEOUT_S = 20.0
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Put `data` at `path` with mode 0600: afterwards the file is the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -29,6 +30,12 @@ def refuse_os_error(path: Path, error: OSError) -> ModelError:
     for kind, (message, hint, code) in reasons.items():
         if isinstance(error, kind):
             return ModelError(message, hint=hint, code=code)
+    if error.errno == errno.ENOMEM:
+        return ModelError(
+            f"{path.name} is too large to be looked at here ({path.stat().st_size / 1e9:.1f} GB).",
+            hint="A model of this size does not fit a board; is this the right file?",
+            code="too-large",
+        )
     return ModelError(
         f"{path} cannot be read: {error.strerror or error}.", hint="Check the disk.", code="unreadable-file"
     )

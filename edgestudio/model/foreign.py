@@ -70,6 +70,10 @@ def name_foreign(data: bytes) -> tuple[str, str] | None:
     return None
 
 
+def _article(word: str) -> str:
+    return "an" if word[:1] in "AEIOU" else "a"
+
+
 def refuse(name: str, data: bytes, promised: str | None = None) -> ModelError:
     """The error for a file that is no model known here; `data` is its beginning, `promised` what its suffix says."""
     found = name_foreign(data)
@@ -78,7 +82,7 @@ def refuse(name: str, data: bytes, promised: str | None = None) -> ModelError:
     printable = all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in data[:256])
     if promised is not None:
         what = "is text" if printable else "is something else, or is damaged at its start"
-        message = f"{name} is named like a {promised} model, but its content {what}."
+        message = f"{name} is named like {_article(promised)} {promised} model, but its content {what}."
     elif printable:
         message = f"{name} is text, not a model."
     else:

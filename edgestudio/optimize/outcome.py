@@ -158,11 +158,11 @@ def _accuracy_sentence(first: Evaluation, second: Evaluation, outcome: Outcome) 
     lost = sum(a and not b for a, b in pairs)
     won = sum(b and not a for a, b in pairs)
     change = (won - lost) / len(pairs)
-    counts = f"{lost} items lost, {won} won of {len(pairs)}"
+    counts = f"{lost} lost, {won} won of {len(pairs)} items"
     # (|lost - won| - 1)^2 / (lost + won) above 3.84 is significant at 5 % (McNemar, 1947, with Edwards' correction).
     is_noise = lost + won == 0 or (abs(lost - won) - 1) ** 2 / (lost + won) < 3.84 or abs(lost - won) <= 1
     if is_noise:
         return f"no change in accuracy beyond the noise ({counts})"
     if change < 0:
-        outcome.warnings.append(f"Accuracy fell by {-change:.1%} ({counts}).")
-    return f"accuracy {'rose' if change > 0 else 'fell'} by {abs(change):.1%} ({counts})"
+        outcome.warnings.append(f"Accuracy fell by {-change * 100:.1f} % ({counts}).")
+    return f"accuracy {'rose' if change > 0 else 'fell'} by {abs(change) * 100:.1f} % ({counts})"

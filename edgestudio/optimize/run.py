@@ -116,7 +116,7 @@ def optimize_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
     if any(step.spec.is_lossy for step in plan):
         warnings += _size_warnings(size, outcome.after["size_bytes"])
     outcome.before["size_bytes"] = size
-    outcome.verdicts["size"] = f"{outcome.after['size_bytes'] / size:.0%} of the size before"
+    outcome.verdicts["size"] = f"{outcome.after['size_bytes'] / size * 100:.0f} % of the size before"
     return {
         "artifact": str(artifact),
         "sha256": _sha256(artifact),

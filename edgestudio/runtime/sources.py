@@ -169,13 +169,17 @@ def open_source(
         source = Source([(path, None)], labels, raw)
     elif path.exists():
         raise RecipeError(
-            f"{path.name} holds no data that can be read", hint="Give a folder, or an .npz with x and y."
+            f"{path.name} holds no data that can be read",
+            hint="Give a folder, or an .npz with x and y.",
+            code="no-items",
         )
     else:
         raise RecipeError(f"there is no data at {path}", hint="Check the path.", code="no-file")
     if len(source) == 0:
         raise RecipeError(
-            f"{path.name} holds no items", hint="Give images, .wav, .npy or .bin files, or an .npz."
+            f"{path.name} holds no items",
+            hint="Give images, .wav, .npy or .bin files, or an .npz.",
+            code="no-items",
         )
     if source.is_labelled:
         check_labels(source.labels, path, classes)

@@ -71,7 +71,9 @@ def open_feed(
     except InputError as error:
         feed.close()
         if error.code == "source-ended":
-            raise RecipeError("the source holds no items", hint="Look at its path.") from error
+            raise RecipeError(
+                "the source holds no items", hint="Look at its path.", code="no-items"
+            ) from error
         raise
     items = feed._items
 

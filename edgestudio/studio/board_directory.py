@@ -35,6 +35,7 @@ class BoardDirectory:
         telemetry: TelemetryService,
         interfaces: tuple[str, ...],
         local_at: Callable[[str, int], LocalBoard | None],
+        can_start: Callable[[str], bool],
     ) -> None:
         self.rows: Ledger[BoardRow] = Ledger(bus, "boards")
         self.known = KnownBoards(paths.known_boards)
@@ -42,7 +43,7 @@ class BoardDirectory:
         self._paths = paths
         self._telemetry = telemetry
         self._interfaces = interfaces
-        self._local_at = local_at
+        self._local_at, self._can_start = local_at, can_start
         self._facts: dict[str, BoardFacts] = {}
         self._discovery: Discovery | None = None
         self._identity: Identity | None = None
@@ -89,7 +90,7 @@ class BoardDirectory:
 
     def show(self, facts: BoardFacts) -> BoardRow:
         """Publish a board's row."""
-        row = facts.row(self._local_at(facts.host, facts.port))
+        row = facts.row(self._local_at(facts.host, facts.port), can_start=self._can_start(facts.id))
         return self.rows.put(row) if facts.id in self._facts else row
 
     def drop(self, facts: BoardFacts) -> None:

@@ -86,7 +86,7 @@ class BoardFacts:
             or (len(plain) >= 4 and short_id(self.id).replace("-", "").startswith(plain))
         )
 
-    def row(self, local: LocalBoard | None) -> BoardRow:
+    def row(self, local: LocalBoard | None, *, can_start: bool) -> BoardRow:
         """What the stores hold."""
         return BoardRow(
             id=self.id,
@@ -97,6 +97,7 @@ class BoardFacts:
             is_paired=self.known is not None,
             is_simulated=self.is_simulated,
             is_local=local is not None,
+            can_start=can_start and self.presence != "online",
             pairing_open=self.pairing_open,
             role=self.known.role if self.known else "",
             hardware=str(self.info.get("hardware") or self.hardware),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,7 +41,9 @@ class BoardService:
     ) -> None:
         self._notices = notices
         self._local = LocalBoards(paths, self._on_local_change)
-        self._directory = BoardDirectory(bus, paths, telemetry, interfaces, self._local.at)
+        self._directory = BoardDirectory(
+            bus, paths, telemetry, interfaces, self._local.at, self._local.can_start
+        )
         self.rows: Ledger[BoardRow] = self._directory.rows
 
     # -- finding
@@ -53,13 +54,14 @@ class BoardService:
         Raises DeviceError where there is no network to listen on; the paired boards are shown all the same.
         """
         self._directory.is_watching = True
-        await self._directory.load()
+        await self.load()
         for facts in self._directory:
             await self._directory.watch(facts)
         await self._directory.listen()
 
     async def load(self) -> None:
         """Show the paired boards without asking anybody."""
+        await self._local.load()
         await self._directory.load()
 
     async def stop(self) -> None:
@@ -140,6 +142,10 @@ class BoardService:
         """Start the real agent with this computer's sensors; returns its name."""
         return await self._start_local(None, None)
 
+    async def start_again(self, board_id: str) -> str:
+        """Start a board again that was started from here and has ended, as the one that it was."""
+        return await self._expected(await self._local.start_again(board_id))
+
     async def stop_local(self, board_id: str) -> None:
         """End a board that was started from here; its data stays for the next start."""
         facts = self._directory.get(board_id)
@@ -188,12 +194,9 @@ class BoardService:
     async def forget(self, board_id: str) -> None:
         """Take a board off the list without asking it; one that was started from here ends and loses its data."""
         facts = self._directory.get(board_id)
-        local = self._local.at(facts.host, facts.port)
         await self._directory.unpaired(facts)
         self._directory.drop(facts)
-        if local is not None:
-            await self._local.stop(local.name)
-            await asyncio.to_thread(shutil.rmtree, local.folder, ignore_errors=True)
+        await self._local.forget(facts.id)
 
     # -- talking
 
@@ -236,7 +239,9 @@ class BoardService:
 
     async def _start_local(self, profile: str | None, name: str | None) -> str:
         seen = [(facts.name, facts.id) for facts in self._directory]
-        local = await self._local.start(profile, name, seen)
+        return await self._expected(await self._local.start(profile, name, seen))
+
+    async def _expected(self, local: LocalBoard) -> str:
         self._directory.chore(self._expect(local))
         return local.name
 

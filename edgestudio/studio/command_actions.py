@@ -119,6 +119,11 @@ class Actions(CommandContext):
         board_id = self._board(board)
         return self._start(self._studio.deployer.rollback(board_id, model)) if board_id else None
 
+    def start_board(self, board: str | None = None) -> Future[Any] | None:
+        """Start a board again that was started from here and has ended."""
+        board_id = self._board(board)
+        return self._start(self._studio.boards.start_again(board_id)) if board_id else None
+
     def stop_board(self, board: str | None = None) -> Future[Any] | None:
         """End a board that was started from here."""
         board_id = self._board(board)

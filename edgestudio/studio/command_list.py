@@ -63,6 +63,7 @@ def _board_commands(actions: Actions) -> Iterable[Command]:
         "board.push", "Push the model to the board", actions.push, "board", "Ctrl+Shift+U", _can_push
     )
     yield Command("board.rollback", "Roll back", actions.rollback, "board", "", _can_roll_back)
+    yield Command("board.start", "Start this board again", actions.start_board, "board", "", _can_start)
     yield Command("board.stop", "Stop this board", actions.stop_board, "board", "", _has_local)
     yield Command("board.forget", "Forget this board", actions.forget, "board", "", _has_board)
 
@@ -120,6 +121,10 @@ def _has_data(selection: Selection) -> bool:
 
 def _has_board(selection: Selection) -> bool:
     return selection.board is not None
+
+
+def _can_start(selection: Selection) -> bool:
+    return selection.board is not None and selection.board.can_start
 
 
 def _has_local(selection: Selection) -> bool:

@@ -7,15 +7,16 @@ import collections
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgestudio.studio.child import child_environment, end_process, own_command, spawn_options, until_gone
-from edgestudio.studio.files import write_atomically
 from edgestudio.studio.folder_lock import FolderLock
 from edgestudio.studio.paths import Paths
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.identity import fingerprint_of
 
 _SCREEN_LINES = 40
@@ -63,7 +64,32 @@ class LocalBoards:
         self._paths = paths
         self._on_change = on_change
         self._boards: dict[str, LocalBoard] = {}
+        self._made: dict[str, str] = {}
         self._starting = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Learn which boards were made here before."""
+        self._made |= await asyncio.to_thread(_made_in, self._paths.boards)
+
+    def can_start(self, fingerprint: str) -> bool:
+        """True for a board that was started from here and does not run now."""
+        board = self._boards.get(self._made.get(fingerprint, ""))
+        return fingerprint in self._made and (board is None or not board.is_running)
+
+    async def start_again(self, fingerprint: str) -> LocalBoard:
+        """Start the board of this fingerprint; raises DeviceError when it was not made here or does not come up."""
+        name = self._made.get(fingerprint)
+        if name is None:
+            raise DeviceError("This board was not started from here.", code="not-local")
+        profile = await asyncio.to_thread(_profile_of, self._paths.boards / name)
+        return await self.start(profile or None, name, is_same=True)
+
+    async def forget(self, fingerprint: str) -> None:
+        """End a board that was made here and drop its data; another one is left alone."""
+        name = self._made.pop(fingerprint, None)
+        if name is not None:
+            await self.stop(name)
+            await asyncio.to_thread(shutil.rmtree, self._paths.boards / name, ignore_errors=True)
 
     def at(self, address: str, port: int) -> LocalBoard | None:
         """The running board that listens there."""
@@ -81,19 +107,25 @@ class LocalBoards:
         profile: str | None,
         name: str | None = None,
         seen: Iterable[tuple[str, str]] = (),
+        *,
+        is_same: bool = False,
     ) -> LocalBoard:
         """Start a board, again one that was made before and is not running, else a new one.
 
         `seen` are the boards on the network, as name and fingerprint: the new one gets a name that is none of
-        theirs. Raises DeviceError with the agent's own words when it does not come up.
+        theirs, unless it must be the one of that name (`is_same`). Raises DeviceError, with the agent's own words
+        when it does not come up.
         """
         async with self._starting:
-            board = self._reserve(profile, name, frozenset(seen))
+            for ended in [each.name for each in self._boards.values() if not each.is_running]:
+                await self.stop(ended)
+            board = self._reserve(profile, name, frozenset(seen), is_same=is_same)
             try:
                 await self._launch(board)
             except BaseException:
                 await self.stop(board.name)
                 raise
+            self._made[await asyncio.to_thread(_fingerprint_of, board.folder)] = board.name
             return board
 
     async def stop(self, name: str) -> None:
@@ -116,7 +148,9 @@ class LocalBoards:
         """End all of them at once."""
         await asyncio.gather(*(self.stop(name) for name in tuple(self._boards)))
 
-    def _reserve(self, profile: str | None, name: str | None, seen: frozenset[tuple[str, str]]) -> LocalBoard:
+    def _reserve(
+        self, profile: str | None, name: str | None, seen: frozenset[tuple[str, str]], *, is_same: bool
+    ) -> LocalBoard:
         stem = name or ("this-computer" if profile is None else f"simulated-{profile}")
         number = 1
         while True:
@@ -124,8 +158,9 @@ class LocalBoards:
             number += 1
             folder = self._paths.boards / candidate
             if candidate in self._boards:
-                if profile is None:
-                    raise DeviceError("This computer is running as a board already.", code="already-running")
+                if profile is None or is_same:
+                    what = "This computer" if profile is None else candidate
+                    raise DeviceError(f"{what} is running as a board already.", code="already-running")
                 continue
             if folder.exists() and _profile_of(folder) != profile:
                 continue
@@ -134,8 +169,10 @@ class LocalBoards:
                 continue
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = FolderLock(folder)
-            if not lock.acquire():
-                continue  # another studio with the same home runs it
+            if not lock.acquire():  # another studio with the same home runs it
+                if is_same:
+                    raise DeviceError(f"Another window runs {candidate} already.", code="already-running")
+                continue
             break
         write_atomically(folder / "board.json", json.dumps({"name": candidate, "profile": profile}) + "\n")
         log = self._paths.logs / f"board-{candidate}.log"
@@ -207,6 +244,12 @@ def _profile_of(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         return ""  # unreadable: it is nobody's
     return None if profile is None else str(profile)
+
+
+def _made_in(boards: Path) -> dict[str, str]:
+    folders = sorted(boards.iterdir()) if boards.is_dir() else []
+    made = {_fingerprint_of(folder): folder.name for folder in folders if (folder / "board.json").exists()}
+    return {fingerprint: name for fingerprint, name in made.items() if fingerprint}
 
 
 def _fingerprint_of(folder: Path) -> str:

@@ -14,6 +14,8 @@ from edgestudio.model.library import Entry
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import InputError, ModelError
 
+_LONGEST_PATH = 200
+
 
 def row_of(entry: Entry) -> ModelRow:
     """An entry of the library as the stores hold it."""
@@ -98,17 +100,34 @@ def companions(path: Path, result: Mapping[str, Any]) -> tuple[Path, ...]:
     return tuple(path.parent / name for name in result.get("companions") or ())
 
 
+def _shortened(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= _LONGEST_PATH else f"{text[:_LONGEST_PATH]} …"
+
+
 def problem_of(path: Path) -> ModelError | None:
     """Why a path cannot be opened, or None."""
     try:
         if not path.exists():
             return ModelError(f"There is no file {path}.", hint="Check the path.", code="missing-file")
+        if not (path.is_file() or path.is_dir()):
+            # A pipe or a device never says that it has ended.
+            return ModelError(
+                f"{path} is neither a file nor a folder.",
+                hint="Choose a file or a folder.",
+                code="not-a-file",
+            )
         if not os.access(path, os.R_OK):
             return ModelError(
                 f"{path} may not be read.", hint="Check the permissions of the file.", code="unreadable-file"
             )
     except (OSError, ValueError) as error:
-        return ModelError(f"{path} cannot be used: {error}.", hint="Check the path.", code="unreadable-file")
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return ModelError(
+            f"{_shortened(path)} cannot be used: {reason[:1].lower()}{reason[1:]}.",
+            hint="Check the path.",
+            code="unreadable-file",
+        )
     return None
 
 

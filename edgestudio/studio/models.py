@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -280,14 +281,19 @@ class ModelService:
 
     async def locate(self, reference: str) -> ModelRow:
         """The model that a path (which is opened), a hash prefix or a name means; raises ModelError."""
-        path = Path(reference)
-        if path.exists():
-            return await self.open(path)
+        row = await self.meant(reference)
+        return row if row is not None else await self.open(Path(reference))
+
+    async def meant(self, reference: str) -> ModelRow | None:
+        """The model of the library that a name or hash prefix means, None for a path; raises ModelError for neither."""
+        if reference and os.path.lexists(reference):
+            await self.require_file(Path(reference))
+            return None
         await self.start()
         row = self.find(reference)
         if row is None:
             raise ModelError(
-                f"There is no file {reference}, and no model of that name or hash in the library.",
+                f"There is no file {reference!r}, and no model of that name or hash in the library.",
                 hint="Check the path.",
                 code="missing-file",
             )

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgestudio.studio.boards import BoardService
-from edgestudio.studio.files import write_atomically
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import EdgeStudioError, InputError
+from edgestudio.wire.files import write_atomically
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 # The i-th turns a document of version i+1 into one of version i+2.

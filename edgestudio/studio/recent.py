@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from edgestudio.studio.files import write_atomically
+from edgestudio.wire.files import write_atomically
 
 
 class RecentFiles:

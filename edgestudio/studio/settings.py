@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgestudio.studio.files import write_atomically
 from edgestudio.wire.errors import InputError
+from edgestudio.wire.files import write_atomically
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 # The i-th turns a document of version i+1 into one of version i+2; the layout's version follows from them.

@@ -14,10 +14,10 @@ from typing import Any
 from edgestudio.monitor.export import write_csv
 from edgestudio.monitor.history import History
 from edgestudio.monitor.series import BoardSeries
-from edgestudio.studio.files import write_atomically
 from edgestudio.studio.recording import Recorder
 from edgestudio.studio.watching import AlertService
 from edgestudio.wire.errors import EdgeStudioError, InputError
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.records import KIND_EVENT, KIND_WINDOW, Event, Window, kind_of
 
 _log = logging.getLogger(__name__)

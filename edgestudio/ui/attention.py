@@ -28,6 +28,7 @@ class Attention(QObject):
         super().__init__(parent)
         self._desk, self._peek, self._turn_to, self._count = desk, peek, turn_to, count
         self._committed: set[str] = set()
+        self._brought, self._before = "", ""
         stores = desk.stores
         for signal in (stores.jobs.added, stores.jobs.changed, stores.jobs.removed):
             signal.connect(self._jobs)
@@ -38,14 +39,23 @@ class Attention(QObject):
         """From now on, what happens is news."""
         stores = self._desk.stores
         stores.models.added.connect(self._model)
+        stores.models.removed.connect(self._model_gone)
         stores.deployments.added.connect(self._deployment)
         stores.deployments.changed.connect(self._deployment)
         stores.reports.added.connect(self._report)
         stores.reports.changed.connect(self._report)
 
     def _model(self, row: ModelRow) -> None:
+        self._brought, self._before = row.sha256, self._desk.selected.model or ""
         self._desk.selected.select_model(row.sha256)
         self._turn_to("results" if row.parent and row.after else "graph")
+
+    def _model_gone(self, row: ModelRow) -> None:
+        """What came forward and could not be read after all leaves the selection as it was."""
+        if row.sha256 == self._brought and self._desk.selected.model in (None, row.sha256):
+            if self._desk.stores.models.get(self._before) is not None:
+                self._desk.selected.select_model(self._before)
+            self._brought = ""
 
     def _deployment(self, row: DeploymentRow) -> None:
         if row.state == "running" and row.id not in self._committed:

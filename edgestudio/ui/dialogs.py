@@ -11,7 +11,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import (
     QDialog,
-    QFormLayout,
     QFrame,
     QHBoxLayout,
     QScrollArea,
@@ -162,10 +161,11 @@ class DoctorDialog(Sheet):
         row.addWidget(IconLabel(icon, 18, role, word), 0, Qt.AlignmentFlag.AlignTop)
         column = QVBoxLayout()
         column.setSpacing(2)
-        column.addWidget(label(str(check["name"]), "heading"))
+        name = str(check["name"])
+        column.addWidget(label(name[:1].upper() + name[1:], "heading"))
         for key, look in (("detail", "muted"), ("remedy", "")):
             if check.get(key):
-                column.addWidget(label(str(check[key]), look, wraps=True))
+                column.addWidget(label(str(check[key]).replace("`", ""), look, wraps=True))
         row.addLayout(column, 1)
         return line
 
@@ -208,14 +208,13 @@ class KeysDialog(Sheet):
             if not mine:
                 continue
             self.body.addWidget(label(title.replace("&", ""), "heading"))
-            form = QFormLayout()
-            form.setHorizontalSpacing(16)
-            form.setVerticalSpacing(4)
             for command in mine:
                 key = label(command.shortcut)
                 key.setProperty("kind", "key")
-                form.addRow(label(command.title.rstrip("…"), "muted"), key)
-            self.body.addLayout(form)
+                line = QHBoxLayout()
+                line.addWidget(label(command.title.rstrip("…"), "muted"), 1)
+                line.addWidget(key)
+                self.body.addLayout(line)
         self.body.addStretch(1)
         self.add_close()
 

@@ -88,8 +88,8 @@ class Docks(QObject):
         window.tabifyDockWidget(docks["jobs"], docks["notices"])
         docks["recipe"].raise_()
         docks["timeline"].raise_()
-        right = min(380, max(320, width // 4))
-        left = min(400, max(280, width // 4))
+        right = min(380, max(240, width // 4))
+        left = min(400, max(200, width * 22 // 100))
         window.resizeDocks([docks["library"], docks["recipe"]], [left, right], Qt.Orientation.Horizontal)
         beside = width - right
         window.resizeDocks(

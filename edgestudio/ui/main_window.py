@@ -58,6 +58,7 @@ class MainWindow(QMainWindow):
         self.places = Places(self)
         self.desk: Desk
         self._is_arranged = False
+        self._openings = 0
         self.may_close: Callable[[], bool] = lambda: True
 
     def furnish(self, desk: Desk, requests: Requests, monitor: TelemetryService, layout_file: Path) -> None:
@@ -231,13 +232,16 @@ class MainWindow(QMainWindow):
     def _opening(self, arguments: dict[str, Any], future: Future[Any]) -> None:
         """Remember what opened, and select it, also when the library had it already."""
         paths = list(arguments.get("paths") or ())
+        self._openings += 1
+        number = self._openings
 
         def opened(rows: list[ModelRow | None] | None) -> None:
             for path, row in zip(paths, rows or (), strict=False):
                 if row is not None:
                     self._requests.remember(path)
-                    self.desk.selected.select_model(row.sha256)
-                    self.turn_to("graph")
+                    if number == self._openings:  # of several at once, the one asked for last
+                        self.desk.selected.select_model(row.sha256)
+                        self.turn_to("graph")
             self.welcome.refresh()
 
         self._requests.follow(future, opened)

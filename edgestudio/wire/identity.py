@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-import os
 import re
 import ssl
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgestudio.wire.errors import InputError, TrustError
+from edgestudio.wire.files import write_atomically
 
 # A board without a clock starts in 1970, and nobody renews the certificate of a gateway in a cupboard.
 NOT_BEFORE = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -114,18 +113,15 @@ def _luhn(text: str) -> str:
 
 
 def _create(certificate_path: Path, key_path: Path, common_name: str) -> None:
-    directory = certificate_path.parent
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(key, common_name)
-    _write(
+    write_atomically(
         key_path,
         key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
-        0o600,
     )
-    _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_atomically(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey, common_name: str) -> x509.Certificate:
@@ -155,17 +151,3 @@ def _certificate(key: ec.EllipticCurvePrivateKey, common_name: str) -> x509.Cert
         .add_extension(x509.AuthorityKeyIdentifier(own.digest, None, None), critical=False)
         .sign(key, hashes.SHA256())
     )
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

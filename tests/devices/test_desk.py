@@ -25,9 +25,10 @@ from edgestudio.devices.pairing import greet, pair
 from edgestudio.devices.provisioning import provision_board
 from edgestudio.devices.publisher import Publisher, plain_name
 from edgestudio.devices.session import BoardSession
-from edgestudio.devices.vault import exclusive, write_private
+from edgestudio.devices.vault import exclusive
 from edgestudio.wire import api, tls
 from edgestudio.wire.errors import DeviceError, InputError, TrustError
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.identity import Identity
 from tests.agent.net.board import PlainSupervisor, running
 
@@ -89,7 +90,7 @@ def test_two_processes_do_not_lose_each_others_boards(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_stays_taken_is_a_clear_error(tmp_path: Path) -> None:
-    write_private(tmp_path / "x", b"1")
+    write_atomically(tmp_path / "x", b"1")
     with (
         exclusive(tmp_path / "lock"),
         pytest.raises(DeviceError) as e,

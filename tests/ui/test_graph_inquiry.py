@@ -29,7 +29,7 @@ class Bench:
         self.qtbot = qtbot
         self.app = App(Studio(Paths(home)))
         self.app.studio.settings.change(discovery=False)
-        self.app.window.resize(1440, 900)
+        self.app.window.resize(1600, 900)  # wide enough that the side is open
         self.app.window.show()
         qtbot.waitExposed(self.app.window)
         self.app.window.turn_to("graph")

@@ -129,9 +129,9 @@ def test_the_panel_follows_the_selection(qtbot: QtBot, desk: Desk, panel: Result
     qtbot.mouseClick(panel.findChild(QPushButton, "results-show"), Qt.MouseButton.LeftButton)
     shown = texts(panel)
     for part in (
-        "made from digits by the recipe int8-static",
+        "Made from digits by the recipe int8-static",
         "12.0 kB",
-        "96.0% to 99.0%",
+        "95 %: 96.0 to 99.0 %",
         "p90",
         "n 480",
         "4 layers.",

@@ -22,7 +22,9 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keep_io_types: bool = Field(
-        default=True, description="Inputs and outputs stay float32, so that nothing around the model changes."
+        title="Keep the types of inputs and outputs",
+        default=True,
+        description="Inputs and outputs stay float32, so that nothing around the model changes.",
     )
     arithmetic: Literal["auto", "half", "float"] = Field(
         default="auto",

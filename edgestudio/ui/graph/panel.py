@@ -197,7 +197,6 @@ class GraphPanel(Opening):
         bar.fit.clicked.connect(lambda: view.fit())
         bar.zoom_in.clicked.connect(lambda: view.zoom_by(1.25))
         bar.zoom_out.clicked.connect(lambda: view.zoom_by(0.8))
-        bar.side.toggled.connect(self.sides.setVisible)
         view.camera_changed.connect(lambda: bar.zoom.setText(f"{view.camera.zoom * 100:.3g} %"))
         view.box_selected.connect(self._describe)
         view.box_activated.connect(self.activate)
@@ -310,6 +309,7 @@ class GraphPanel(Opening):
             self.properties.show_group(group.title, group.size, self.document.operators_in(ref))
         else:
             self.properties.show_tensor(self.document.graph, ref, is_input=kind == BoxKind.INPUT)
+        self.offer_side()
         if self.view.hasFocus():
             self.sides.setCurrentWidget(self.properties)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from edgestudio.ui.graph.header import GraphHeader
@@ -15,6 +16,9 @@ from edgestudio.ui.graph.view import GraphView
 from edgestudio.ui.widgets.empty import EmptyState
 
 _SIDE_PX = 340
+_ROOM_FOR_SIDE_PX = 760
+"""A panel that is narrower begins with the graph alone."""
+_ROOM_FOR_BOTH_PX = 480
 
 
 class GraphStage(QWidget):
@@ -28,7 +32,23 @@ class GraphStage(QWidget):
         self.sides = QTabWidget()
         self._pages = QStackedWidget()
         self._message: QWidget = QWidget()
+        self._is_side_due = False
+        self._has_size = False
         self._arrange()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The first size decides whether the side begins open."""
+        super().resizeEvent(event)
+        if not self._has_size:
+            self._has_size = True
+            self._is_side_due = self.width() < _ROOM_FOR_SIDE_PX
+            self.toolbar.side.setChecked(not self._is_side_due)
+
+    def offer_side(self) -> None:
+        """Open the side when something is selected for the first time, where only want of room kept it shut."""
+        if self._is_side_due and self.width() >= _ROOM_FOR_BOTH_PX:
+            self._is_side_due = False
+            self.toolbar.side.setChecked(True)
 
     def show_stage(self) -> None:
         """Show the graph."""
@@ -60,6 +80,7 @@ class GraphStage(QWidget):
         split.setStretchFactor(0, 1)
         split.setStretchFactor(1, 0)
         split.setCollapsible(0, False)
+        self.toolbar.side.toggled.connect(self._side_toggled)
         whole = QWidget()
         down = QVBoxLayout(whole)
         down.setContentsMargins(0, 0, 0, 0)
@@ -73,3 +94,7 @@ class GraphStage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._pages)
+
+    def _side_toggled(self, is_open: bool) -> None:  # noqa: FBT001 - Qt's signature
+        self._is_side_due = self._is_side_due and not is_open
+        self.sides.setVisible(is_open)

@@ -33,6 +33,7 @@ class BoardCard(QFrame):
     menu_wanted = Signal(str, QPoint)
     pair_wanted = Signal(str)
     push_wanted = Signal(str)
+    start_wanted = Signal(str)
     model_dropped = Signal(str, str)
 
     def __init__(self, row: BoardRow, freshness: Callable[[BoardRow], str]) -> None:
@@ -61,7 +62,9 @@ class BoardCard(QFrame):
         self._simulated.setVisible(row.is_simulated)
         icon, role, word = board_words.presence(row)
         self._presence_icon.show_icon(icon, role, word)
-        self._presence.setText(f"{word} · {row.address}:{row.port}" if row.address else word)
+        has_place = row.address and row.presence != "offline"
+        self._presence.setText(f"{word} · {row.address}:{row.port}" if has_place else word)
+        self._presence.setToolTip(f"{row.address}:{row.port}")
         set_role(self._presence, role)
         self._hardware.setText(board_words.hardware(row))
         self._abilities.setText(board_words.abilities(row))
@@ -75,11 +78,13 @@ class BoardCard(QFrame):
         self._freshness_label.setVisible(bool(self._freshness_label.text()))
         self._pair.setVisible(not row.is_paired)
         is_installing = self._deployment is not None and self._deployment.state == "running"
-        self._push.setVisible(row.is_paired and not is_installing)
+        self._start.setVisible(row.can_start)
+        self._push.setVisible(row.is_paired and not is_installing and not row.can_start)
         self._push.setEnabled(board_words.accepts_models(row))
         self._show_screen(row)
-        self._problem.setText(f"{row.problem} {row.hint}".strip())
-        self._problem.setVisible(bool(row.problem))
+        self._problem.setText(row.problem)
+        self._problem.setToolTip(row.hint)
+        self._problem.setVisible(bool(row.problem) and not row.can_start)
         self._show_hint()
         simulated = ", simulated sensors" if row.is_simulated else ""
         self.setAccessibleName(f"Board {row.name}{simulated}, {word}. {self._running.text()}")
@@ -90,7 +95,7 @@ class BoardCard(QFrame):
         self._deployment = deployment
         is_running = deployment is not None and deployment.state == "running"
         self._progress.setVisible(is_running)
-        self._push.setVisible(self.row.is_paired and not is_running)
+        self._push.setVisible(self.row.is_paired and not is_running and not self.row.can_start)
         if deployment is not None and is_running:
             ended = sum(step.state in ("done", "skipped") for step in deployment.steps)
             self._progress.setRange(0, max(len(deployment.steps), 1))
@@ -180,10 +185,16 @@ class BoardCard(QFrame):
             "Install", f"board-push-{self.row.name}", icon="push", kind="quiet",
             run=lambda: self.push_wanted.emit(self.row.id),
         )  # fmt: skip
+        self._start = Button(
+            "Start", f"board-start-{self.row.name}", icon="run", kind="quiet",
+            run=lambda: self.start_wanted.emit(self.row.id),
+        )  # fmt: skip
+        self._start.setToolTip("Start this board's agent again on this computer")
         self._push.setToolTip("Install the model that is selected in the Library on this board")
         foot.addWidget(self._hint, 1)
         foot.addWidget(self._pair)
         foot.addWidget(self._push)
+        foot.addWidget(self._start)
         column.addLayout(foot)
 
     def _build_screen(self, column: QVBoxLayout) -> None:

@@ -21,7 +21,9 @@ PRESENCE = {
 def presence(row: BoardRow) -> tuple[str, str, str]:
     """Icon, role and sentence of whether the board is there."""
     icon, role, word = PRESENCE[row.presence]
-    if row.presence == "offline" and row.last_seen:
+    if row.can_start:
+        word = "Stopped"
+    elif row.presence == "offline" and row.last_seen:
         word = f"Offline, last seen {wording.ago(row.last_seen)}"
     elif row.presence == "unknown" and not row.is_paired:
         word = "Found, not paired"
@@ -45,6 +47,8 @@ def accepts_models(row: BoardRow) -> bool:
 
 def refusal(row: BoardRow) -> str:
     """Why nothing may be dropped on the board."""
+    if row.can_start:
+        return "This board is not running"
     return "Pair this board first" if not row.is_paired else "This board is offline"
 
 
@@ -87,7 +91,9 @@ def _order(version: str) -> tuple[int, ...]:
 
 
 def temperature_c(row: BoardRow) -> float | None:
-    """The hottest temperature that the board reports."""
+    """The hottest temperature that the board reports now; None while it reports nothing."""
+    if row.presence == "offline":
+        return None
     return max((each.value for each in _temperatures(row) if each.value is not None), default=None)
 
 
@@ -103,6 +109,8 @@ def temperature_reason(row: BoardRow) -> str:
         return (
             "Simulated temperature" if row.is_simulated else "The hottest temperature that the board reports"
         )
+    if row.presence == "offline":
+        return "The board is offline"
     reasons = [reading.reason for reading in _temperatures(row) if reading.reason]
     return reasons[0].capitalize() if reasons else "No temperature was reported yet"
 

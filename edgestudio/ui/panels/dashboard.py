@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
     QScrollArea,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -30,6 +31,7 @@ from edgestudio.ui.widgets.buttons import Button, IconButton
 from edgestudio.ui.widgets.card_grid import CardGrid
 from edgestudio.ui.widgets.chart_card import ChartCard
 from edgestudio.ui.widgets.empty import EmptyState
+from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.histogram import Histogram
 from edgestudio.ui.widgets.line_chart import LineChart
 from edgestudio.ui.widgets.sparkline import SparkWall, Tile
@@ -157,19 +159,20 @@ class DashboardPanel(QWidget):
         self._pause.setCheckable(True)
         self._pause.toggled.connect(self._toggle_pause)
         save = IconButton("export", "Save what is shown as CSV", "dashboard-export", self._ask_csv)
+        self._about.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         bar = QWidget()
-        row = QHBoxLayout(bar)
-        row.setContentsMargins(16, 12, 16, 4)
-        row.setSpacing(12)
-        row.addWidget(self._title)
-        row.addWidget(self._simulated)
-        row.addWidget(self._about, 1)
-        for widget in (self._all, self._span, self._pause, save):
-            row.addWidget(widget)
+        row = WrapLayout(spacing=12)
+        row.setContentsMargins(16, 10, 16, 4)
+        row.addWidget(_beside(self._title, self._simulated))
+        row.addWidget(self._about)
+        row.addWidget(_beside(self._all, self._span, self._pause, save))
+        bar.setLayout(row)
         return bar
 
     def _make_charts(self) -> None:
-        self.latency = LineChart("Latency, ms", "chart-latency", ("p50", "p90", "p99"), wording.figure)
+        self.latency = LineChart(
+            "Latency, ms", "chart-latency", ("p50", "p90", "p99"), wording.figure, names_markers=True
+        )
         self.stages = LineChart(
             "Stages p50, ms", "chart-stages", ("pre", "infer", "post", "queue"), wording.figure
         )
@@ -333,6 +336,16 @@ class DashboardPanel(QWidget):
 def _last(values: np.ndarray, text: Callable[[float], str]) -> str:
     known = values[np.isfinite(values)] if len(values) else values
     return text(float(known[-1])) if len(known) else wording.DASH
+
+
+def _beside(*widgets: QWidget) -> QWidget:
+    group = QWidget()
+    row = QHBoxLayout(group)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(12)
+    for widget in widgets:
+        row.addWidget(widget)
+    return group
 
 
 def _scrolled(inside: QWidget) -> QScrollArea:

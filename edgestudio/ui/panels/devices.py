@@ -16,11 +16,12 @@ from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.flow import FlowLayout
 
 MENU = (
-    "board.pair", "board.push", "board.rollback", "", "view.dashboard", "", "board.unpair", "board.stop",
-    "board.forget",
+    "board.pair", "board.push", "board.rollback", "", "view.dashboard", "", "board.unpair", "board.start",
+    "board.stop", "board.forget",
 )  # fmt: skip
 _ADD_MENU = ("board.add_simulated", "board.add_this_computer", "board.add_address", "", "help.doctor")
 _EMPTY, _CARDS, _TABLE = range(3)
+_LEAST_PX = 100
 
 
 class DevicesPanel(QWidget):
@@ -110,6 +111,7 @@ class DevicesPanel(QWidget):
         column.setSpacing(0)
         column.addLayout(head)
         column.addWidget(self._stack, 1)
+        self._stack.setMinimumHeight(_LEAST_PX)
 
     def _put(self, row: BoardRow) -> None:
         self.table.put(row)
@@ -125,6 +127,7 @@ class DevicesPanel(QWidget):
         card.menu_wanted.connect(self._menu)
         card.pair_wanted.connect(self._pair)
         card.push_wanted.connect(self._push_selected)
+        card.start_wanted.connect(lambda board: self._desk.run("board.start", board=board))
         card.model_dropped.connect(self._push)
         self.cards[row.id] = card
         self._flow.addWidget(card)

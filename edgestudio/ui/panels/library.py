@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QItemSelectionModel, QPoint, Qt, QTimer, Signal
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QDrag, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
 )
 
 from edgestudio.studio.rows import ModelRow
+from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.dragging import model_picture
 from edgestudio.ui.menus import context_menu
@@ -82,15 +83,28 @@ class LibraryTree(QTreeView):
         self.make_room()
 
     def make_room(self) -> None:
-        """Hide columns until the name has its room, show them again when there is more."""
+        """Hide columns that say nothing, then others until the name has its room; show them when there is more."""
         widths = {
             column: max(self.sizeHintForColumn(column), self.header().sectionSizeHint(column))
             for column in range(1, self.model().columnCount())
         }
-        spare = self.viewport().width() - _NAME_PX - sum(widths.values())
+        blank = {column for column in _FIRST_TO_GO if not self._says_anything(column)}
+        spare = self.viewport().width() - _NAME_PX - sum(widths[each] for each in widths if each not in blank)
         for column in _FIRST_TO_GO:
-            self.setColumnHidden(column, spare < 0)
-            spare += widths[column] if spare < 0 else 0
+            is_hidden = column in blank or spare < 0
+            self.setColumnHidden(column, is_hidden)
+            spare += widths[column] if is_hidden and column not in blank else 0
+
+    def _says_anything(self, column: int) -> bool:
+        """True when some row has more than a dash there."""
+        model, above = self.model(), [QModelIndex()]
+        while above:
+            parent = above.pop()
+            for row in range(model.rowCount(parent)):
+                if model.index(row, column, parent).data() not in (None, wording.DASH):
+                    return True
+                above.append(model.index(row, 0, parent))
+        return False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Return opens, Delete removes."""

@@ -27,6 +27,7 @@ from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, label
 
 _MOST_OPERATORS = 14
+_WIDEST_KEY_PX = 120
 
 
 class ModelProperties(QWidget):
@@ -136,8 +137,11 @@ class ModelProperties(QWidget):
                 "edit", f"Change: {title.lower()}", f"model-{name}-edit",
                 partial(self._desk.run, command),
             )  # fmt: skip
-            grid.addWidget(label(title, "muted"), at, 0, Qt.AlignmentFlag.AlignTop)
-            grid.addWidget(value, at, 1)
+            heading = label(title, "muted")
+            for text_label in (heading, value):  # on one line with the picture of the button
+                text_label.setContentsMargins(0, 4, 0, 4)
+            grid.addWidget(heading, at, 0, Qt.AlignmentFlag.AlignTop)
+            grid.addWidget(value, at, 1, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(edit, at, 2, Qt.AlignmentFlag.AlignTop)
         column.addWidget(card)
 
@@ -212,13 +216,16 @@ def _form(name: str, rows: Sequence[tuple[str, str]]) -> QFrame:
     grid.setContentsMargins(12, 8, 12, 8)
     grid.setVerticalSpacing(4)
     grid.setHorizontalSpacing(12)
-    grid.setColumnStretch(0, 2)
-    grid.setColumnStretch(1, 3)
+    grid.setColumnStretch(1, 1)
+    widest = 0
     for at, (key, text) in enumerate(rows):
         value = ElidedLabel(text)
         value.setFont(theme.figures(value.font()))
-        grid.addWidget(ElidedLabel(key, "muted"), at, 0)
+        name_label = ElidedLabel(key, "muted")
+        widest = max(widest, name_label.sizeHint().width())
+        grid.addWidget(name_label, at, 0)
         grid.addWidget(value, at, 1)
+    grid.setColumnMinimumWidth(0, min(widest, _WIDEST_KEY_PX))
     return card
 
 

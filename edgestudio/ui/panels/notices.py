@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from edgestudio.studio.rows import NoticeRow
 from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.widgets.buttons import Button, IconButton
+from edgestudio.ui.widgets.card_column import CardColumn
 from edgestudio.ui.widgets.code import CodeBlock, copy_to_clipboard
 from edgestudio.ui.widgets.empty import EmptyState
-from edgestudio.ui.widgets.text import IconLabel, label
+from edgestudio.ui.widgets.text import IconLabel, breakable, label
 
+_QUIET_INSET_PX = 9
 LEVELS = {
     "info": ("info", "accent", "Note"),
     "success": ("success", "good", "Done"),
@@ -39,17 +41,18 @@ class NoticeCard(QFrame):
         outer.addWidget(IconLabel(icon, 18, role, word), 0, Qt.AlignmentFlag.AlignTop)
         column = QVBoxLayout()
         column.setSpacing(2)
-        message = label(row.message, wraps=True)
+        message = label(breakable(row.message), wraps=True)
         message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         column.addWidget(message)
         if row.hint:
-            hint = label(row.hint, "muted", wraps=True)
+            hint = label(breakable(row.hint), "muted", wraps=True)
             hint.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             column.addWidget(hint)
         self._details: CodeBlock | None = None
         if row.details:
             self._unfold = Button("Show details", "notice-details", kind="quiet", run=self._toggle)
             line = QHBoxLayout()
+            line.setContentsMargins(-_QUIET_INSET_PX, 0, 0, 0)  # its words under those above, not its edge
             line.addWidget(self._unfold)
             line.addStretch(1)
             column.addLayout(line)
@@ -82,40 +85,19 @@ class NoticesPanel(QWidget):
     def __init__(self, desk: Desk, dismiss: Callable[[str], None]) -> None:
         super().__init__()
         self.setObjectName("notices-panel")
-        self._desk, self._dismiss = desk, dismiss
-        self.cards: dict[str, NoticeCard] = {}
-        host = QWidget()
-        host.setProperty("kind", "page")
-        self._column = QVBoxLayout(host)
-        self._column.setContentsMargins(8, 8, 8, 8)
-        self._column.setSpacing(6)
-        self._column.setAlignment(Qt.AlignmentFlag.AlignTop)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(host)
-        self._stack = QStackedWidget()
-        self._stack.addWidget(EmptyState("notices", "All quiet", "What needs your attention is told here."))
-        self._stack.addWidget(scroll)
+        self._dismiss = dismiss
+        self._column: CardColumn[NoticeCard] = CardColumn(
+            EmptyState("notices", "All quiet", "What needs your attention is told here."), spacing=6
+        )
+        self.cards = self._column.cards
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._stack)
+        column.addWidget(self._column)
         store = desk.stores.notices
         store.added.connect(self._put)
-        store.removed.connect(self._take)
+        store.removed.connect(lambda row: self._column.take(row.id))
         for row in store.rows():
             self._put(row)
 
     def _put(self, row: NoticeRow) -> None:
-        card = NoticeCard(row, self._dismiss)
-        self.cards[row.id] = card
-        self._column.insertWidget(0, card)
-        self._stack.setCurrentIndex(1)
-
-    def _take(self, row: NoticeRow) -> None:
-        card = self.cards.pop(row.id, None)
-        if card is not None:
-            self._column.removeWidget(card)
-            card.hide()
-            card.deleteLater()
-        self._stack.setCurrentIndex(1 if self.cards else 0)
+        self._column.add(row.id, NoticeCard(row, self._dismiss))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -27,7 +28,7 @@ from edgestudio.ui.panels.recipe_form import RecipeForm
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.code import CodeBlock
 from edgestudio.ui.widgets.file_field import FileField
-from edgestudio.ui.widgets.text import ElidedLabel, label, set_role
+from edgestudio.ui.widgets.text import ElidedLabel, breakable, label, set_role
 
 _FIRST_CHOICE = "int8-static"
 
@@ -112,6 +113,7 @@ class RecipePanel(QWidget):
         self.recipes.setObjectName("recipe-choice")
         self.recipes.setAccessibleName("Recipe")
         self.recipes.setMaxVisibleItems(16)
+        self.recipes.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for document in self._choices:
             self.recipes.addItem(document["title"] or document["name"], document["name"])
         self.recipes.currentIndexChanged.connect(lambda _: self._choose())
@@ -129,6 +131,7 @@ class RecipePanel(QWidget):
         column.addStretch(1)
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(host)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -138,15 +141,15 @@ class RecipePanel(QWidget):
 
     def _build_fields(self) -> list[QWidget]:
         self.data = FileField(
-            "Measured on", "recipe-data", "Labelled data: folder by class, or an .npz",
+            "Measured on", "recipe-data", "Folder by class, or .npz",
             takes_folders=True, pattern="Data (*.npz *.csv);;All files (*)",
         )  # fmt: skip
         self.calibration = FileField(
-            "Calibrated on", "recipe-calibration", "Empty: the data that it is measured on",
+            "Calibrated on", "recipe-calibration", "Empty: the same data",
             takes_folders=True, pattern="Data (*.npz *.csv);;All files (*)",
         )  # fmt: skip
         self.pipeline = FileField(
-            "Pipeline", "recipe-pipeline", "Empty: derived from the model",
+            "Pipeline", "recipe-pipeline", "Empty: from the model",
             takes_folders=False, pattern="Pipeline (*.yaml *.yml);;All files (*)",
         )  # fmt: skip
         self._calibration_title = label("Calibrated on", "heading")
@@ -333,6 +336,6 @@ class RecipePanel(QWidget):
             self._desk.run("job.cancel", job=self._job)
 
     def _say(self, words: str, role: str) -> None:
-        self._state.setText(words)
+        self._state.setText(breakable(words))
         set_role(self._state, role)
         self._state.setVisible(bool(words))

@@ -117,7 +117,7 @@ def _error(error: Mapping[str, Any]) -> Change:
     signal = f"{ratio:.1f} dB signal to noise" if isinstance(ratio, int | float) else "no error at all"
     agreement = error.get("agreement")
     same = (
-        f"same answer for {agreement:.1%} of {error.get('n', 0):,} inputs"
+        f"same answer for {wording.accuracy(agreement)} of {error.get('n', 0):,} inputs"
         if isinstance(agreement, float)
         else ""
     )
@@ -140,7 +140,7 @@ def _spread(latency: Mapping[str, Any]) -> str:
         parts.append(f"p99 {wording.latency(latency['p99'])}")
     interval = latency.get("ci95")
     if isinstance(interval, Sequence) and len(interval) == 2:
-        parts.append(f"mean {interval[0]:.3g} to {interval[1]:.3g} ms")
+        parts.append(f"mean, 95 %: {interval[0]:.3g} to {interval[1]:.3g} ms")
     return "  ".join((*parts, f"n {latency.get('n', 0):,}"))
 
 
@@ -148,7 +148,7 @@ def _share_interval(accuracy: object) -> str:
     interval = _interval(accuracy)
     if interval is None or not isinstance(accuracy, Mapping):
         return ""
-    return f"{interval[0]:.1%} to {interval[1]:.1%}  n {accuracy.get('n', 0):,}"
+    return f"95 %: {interval[0] * 100:.1f} to {interval[1] * 100:.1f} %  n {accuracy.get('n', 0):,}"
 
 
 def _interval(measured: object) -> Sequence[float] | None:
@@ -164,6 +164,15 @@ def _intervals_overlap(first: object, second: object) -> bool:
     ):
         return False
     return bool(first[0] <= second[1] and second[0] <= first[1])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _says(warning: str, verdict: str) -> bool:
+    """True when a warning only repeats the verdict of a card above it."""
+    return bool(verdict) and verdict.rstrip(".").casefold() in warning.casefold()
 
 
 class ChangeCard(QFrame):
@@ -206,7 +215,7 @@ class ChangeCard(QFrame):
         row = QHBoxLayout()
         row.setSpacing(8)
         row.addWidget(IconLabel(_ICONS[change.judged], 16, change.judged), 0, Qt.AlignmentFlag.AlignTop)
-        verdict = label(change.verdict or "no verdict", change.judged, wraps=True)
+        verdict = label(_sentence(change.verdict or "no verdict"), change.judged, wraps=True)
         verdict.setObjectName(f"{self.objectName()}-verdict")
         row.addWidget(verdict, 1)
         column.addLayout(row)
@@ -259,7 +268,7 @@ class ResultsPanel(QWidget):
     def _page(self, row: ModelRow) -> QWidget:
         parent = self._desk.stores.models.get(row.parent)
         head = [label(row.name, "title", name="results-title")]
-        made = f"made from {parent.name if parent else 'a model that is gone'} by the recipe {row.recipe or 'unnamed'}"
+        made = f"Made from {parent.name if parent else 'a model that is gone'} by the recipe {row.recipe or 'unnamed'}"
         head.append(label(made, "muted", name="results-origin"))
         flow = QWidget()
         cards = FlowLayout(column_width=320, spacing=12, margin=0, widest=520)
@@ -267,7 +276,12 @@ class ResultsPanel(QWidget):
         for change in changes(row):
             cards.addWidget(ChangeCard(change))
         parts: list[QWidget] = [*head, flow]
-        parts.extend(_notice("warning", "warning", warning) for warning in row.warnings)
+        said = {_sentence(change.verdict) for change in changes(row)}
+        parts.extend(
+            _notice("warning", "warning", warning)
+            for warning in row.warnings
+            if not any(_says(warning, each) for each in said)
+        )
         if row.steps:
             parts.append(_steps(row.steps))
         return _scrolled(parts)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from edgestudio.studio.rows import DeploymentRow, TimelineStep
 from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.card_column import CardColumn
 from edgestudio.ui.widgets.empty import EmptyState
-from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, label, set_role
+from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, breakable, label, set_role
 
 STEP_LOOKS = {
     "waiting": ("waiting", "outline", "waiting"),
@@ -122,9 +123,10 @@ class DeploymentCard(QFrame):
             words.insert(0, f"{row.active} is active again{before}.")
         if row.state == "committed" and row.active:
             words = [
-                f"The board now runs {row.active}" + (f", before {row.previous}." if row.previous else ".")
+                f"The board now runs {row.active}"
+                + (f" in place of {row.previous}." if row.previous else ".")
             ]
-        self._reason.setText(" ".join(word for word in words if word))
+        self._reason.setText(breakable(" ".join(word for word in words if word)))
         set_role(self._reason, "muted" if row.state in ("committed", "running") else role)
         self._reason.setVisible(bool(self._reason.text()))
         self.setAccessibleName(f"{row.title}: {word}. {row.reason}")
@@ -151,59 +153,36 @@ class TimelinePanel(QWidget):
         super().__init__()
         self.setObjectName("timeline-panel")
         self._desk = desk
-        self.cards: dict[str, DeploymentCard] = {}
-        host = QWidget()
-        host.setProperty("kind", "page")
-        self._column = QVBoxLayout(host)
-        self._column.setContentsMargins(8, 8, 8, 8)
-        self._column.setSpacing(8)
-        self._column.setAlignment(Qt.AlignmentFlag.AlignTop)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(host)
-        self._scroll = scroll
-        self._stack = QStackedWidget()
-        self._stack.addWidget(
+        self._column: CardColumn[DeploymentCard] = CardColumn(
             EmptyState(
                 "push",
                 "Nothing installed from here yet",
                 "Drag a model from the Library onto a board. Each step appears here, and a failed one says why.",
             )
         )
-        self._stack.addWidget(scroll)
+        self.cards = self._column.cards
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._stack)
+        column.addWidget(self._column)
         self._clock = QTimer(self)
         self._clock.setInterval(200)
         self._clock.timeout.connect(self._tick)
         store = desk.stores.deployments
         store.added.connect(self._put)
         store.changed.connect(self._put)
-        store.removed.connect(self._take)
+        store.removed.connect(lambda row: self._column.take(row.id))
         for row in store.rows():
             self._put(row)
 
     def _put(self, row: DeploymentRow) -> None:
         card = self.cards.get(row.id)
         if card is None:
-            card = self.cards[row.id] = DeploymentCard(row, self._desk)
-            self._column.insertWidget(0, card)
-            self._scroll.verticalScrollBar().setValue(0)
+            card = DeploymentCard(row, self._desk)
+            self._column.add(row.id, card)
         else:
             card.show_row(row)
-        self._stack.setCurrentIndex(1)
         if card.is_running and not self._clock.isActive():
             self._clock.start()
-
-    def _take(self, row: DeploymentRow) -> None:
-        card = self.cards.pop(row.id, None)
-        if card is not None:
-            self._column.removeWidget(card)
-            card.hide()
-            card.deleteLater()
-        self._stack.setCurrentIndex(1 if self.cards else 0)
 
     def _tick(self) -> None:
         running = [card for card in self.cards.values() if card.is_running]

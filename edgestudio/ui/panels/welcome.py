@@ -20,12 +20,12 @@ STEPS = (
     ("watch", "Watch", "it run there"),
 )
 STARTS = (
-    ("open", "Open a model …", "ONNX and more; or drop files anywhere on this window", "model.open", "welcome-open"),
-    ("sample", "Try the sample", "A small digit classifier with data to shrink and test it", "model.open_sample",
+    ("open", "Open a model …", "ONNX and more; or drop files anywhere", "model.open", "welcome-open"),
+    ("sample", "Try the sample", "A small digit classifier with its data", "model.open_sample",
      "welcome-sample"),
     ("computer", "This computer", "Use it as a board, with its own sensors", "board.add_this_computer",
      "welcome-local"),
-    ("simulated", "Add a simulated board", "The real agent and network; only the sensors are simulated",
+    ("simulated", "Add a simulated board", "The real agent; only its sensors are simulated",
      "board.add_simulated", "welcome-simulated"),
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ class WelcomePanel(QScrollArea):
         host = QWidget()
         host.setProperty("kind", "page")
         outer = QHBoxLayout(host)
-        outer.setContentsMargins(24, 24, 24, 24)
+        outer.setContentsMargins(24, 16, 24, 16)
         page = QWidget()
         page.setMaximumWidth(_PAGE_PX)
         outer.addStretch(1)

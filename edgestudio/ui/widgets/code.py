@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from edgestudio.ui import theme
 from edgestudio.ui.widgets.buttons import IconButton
-from edgestudio.ui.widgets.text import label
+from edgestudio.ui.widgets.text import ElidedLabel
 
 
 def copy_to_clipboard(text: str) -> None:
@@ -31,7 +31,7 @@ class CodeBlock(QWidget):
             self._view.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self._view.setFixedHeight(round(self._view.fontMetrics().lineSpacing() * lines) + 18)
         head = QHBoxLayout()
-        head.addWidget(label(title, "caption"), 1)
+        head.addWidget(ElidedLabel(title, "caption"), 1)
         self.copy_button = IconButton("copy", f"Copy: {title}", f"{name}-copy", self.copy)
         head.addWidget(self.copy_button)
         column = QVBoxLayout(self)

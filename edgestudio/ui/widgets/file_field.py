@@ -4,17 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Signal
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QLineEdit, QMenu, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QStyle,
+    QStyleOptionFrame,
+    QWidget,
+)
 
 from edgestudio.ui.dragging import dragged_files
 from edgestudio.ui.widgets.buttons import IconButton
 from edgestudio.ui.widgets.text import set_property
 
+_CLEAR_BUTTON_PX = 24
+
 
 class _DropLine(QLineEdit):
-    """A line edit that takes one dropped file as its path."""
+    """A line edit that takes one dropped file as its path; the end of a long one is shown, behind an ellipsis."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """While nobody edits it, the file's name is what is to be seen."""
+        option = QStyleOptionFrame()
+        self.initStyleOption(option)
+        style = self.style()
+        room = style.subElementRect(QStyle.SubElement.SE_LineEditContents, option, self)
+        room.adjust(2, 0, -_CLEAR_BUTTON_PX, 0)
+        metrics = self.fontMetrics()
+        if self.hasFocus() or metrics.horizontalAdvance(self.text()) <= room.width():
+            super().paintEvent(event)
+            return
+        painter = QPainter(self)
+        style.drawPrimitive(QStyle.PrimitiveElement.PE_PanelLineEdit, option, painter, self)
+        painter.setPen(self.palette().color(self.palette().ColorRole.Text))
+        shown = metrics.elidedText(self.text(), Qt.TextElideMode.ElideLeft, room.width())
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, shown)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Files and text."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from PySide6.QtCore import QMargins, QRect, QSize, Qt
 from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
+_BETWEEN_ROWS = 2
+
 
 class _Wrapping(QLayout):
     """What both have in common: a list of items, and a height that follows from the width."""
@@ -104,7 +106,7 @@ class FlowLayout(_Wrapping):
 
 
 class WrapLayout(_Wrapping):
-    """Items as wide as they want to be, one after the other like words."""
+    """Items as wide as they want to be, one after the other like words; those that expand fill up their row."""
 
     def __init__(self, spacing: int = 8, margin: int = 0) -> None:
         super().__init__(spacing, margin)
@@ -113,24 +115,55 @@ class WrapLayout(_Wrapping):
         """All in one row."""
         hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
         across = sum(hint.width() + self.spacing() for hint in hints)
-        return QSize(max(0, across - self.spacing()), max((hint.height() for hint in hints), default=0))
+        return self._with_margins(
+            max(0, across - self.spacing()), max((hint.height() for hint in hints), default=0)
+        )
 
     def minimumSize(self) -> QSize:
         """The widest item."""
         hints = [item.sizeHint() for item in self._items if not item.isEmpty()]
-        return QSize(
+        return self._with_margins(
             max((hint.width() for hint in hints), default=0),
             max((hint.height() for hint in hints), default=0),
         )
 
+    def _with_margins(self, width: int, height: int) -> QSize:
+        margins = self.contentsMargins()
+        return QSize(width + margins.left() + margins.right(), height + margins.top() + margins.bottom())
+
     def _arrange(self, rect: QRect, *, moves: bool) -> int:
         area = rect.marginsRemoved(self.contentsMargins())
-        left, top, tallest = area.left(), area.top(), 0
-        for item in (each for each in self._items if not each.isEmpty()):
-            hint = item.sizeHint()
-            if left > area.left() and left + hint.width() > area.left() + area.width():
-                left, top, tallest = area.left(), top + tallest + 2, 0
+        top = area.top()
+        for row in self._rows(area.width()):
+            tallest = max(item.sizeHint().height() for item in row)
             if moves:
-                item.setGeometry(QRect(left, top, hint.width(), hint.height()))
-            left, tallest = left + hint.width() + self.spacing(), max(tallest, hint.height())
-        return top + tallest - rect.top() + self.contentsMargins().bottom()
+                self._place(row, QRect(area.left(), top, area.width(), tallest))
+            top += tallest + _BETWEEN_ROWS
+        bottom = top - _BETWEEN_ROWS if top > area.top() else top
+        return bottom - rect.top() + self.contentsMargins().bottom()
+
+    def _rows(self, width: int) -> list[list[QLayoutItem]]:
+        rows: list[list[QLayoutItem]] = []
+        taken = 0
+        for item in (each for each in self._items if not each.isEmpty()):
+            wanted = min(item.sizeHint().width(), width)
+            if rows and taken + self.spacing() + wanted <= width:
+                rows[-1].append(item)
+                taken += self.spacing() + wanted
+            else:
+                rows.append([item])
+                taken = wanted
+        return rows
+
+    def _place(self, row: list[QLayoutItem], area: QRect) -> None:
+        """Put the items of one row beside each other, each in the middle of the row's height."""
+        widths = [min(item.sizeHint().width(), area.width()) for item in row]
+        greedy = [at for at, item in enumerate(row) if item.expandingDirections() & Qt.Orientation.Horizontal]
+        if greedy:
+            rest = area.width() - sum(widths) - self.spacing() * (len(row) - 1)
+            widths[greedy[0]] += max(0, rest)
+        left = area.left()
+        for item, width in zip(row, widths, strict=True):
+            height = item.sizeHint().height()
+            item.setGeometry(QRect(left, area.top() + (area.height() - height) // 2, width, height))
+            left += width + self.spacing()

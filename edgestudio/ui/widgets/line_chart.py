@@ -19,6 +19,8 @@ from edgestudio.ui.widgets.chart_card import ChartCard, line_pen
 Floats = NDArray[np.float64]
 _ROOM_ABOVE = 1.15
 _SHRINK_BELOW = 0.45
+# Of a chart's width, what a marker's name takes.
+_NAME_SHARE = 0.3
 _MOST_MARKERS = 40
 _TICK_POINTS = 8.0
 
@@ -36,9 +38,10 @@ class LineChart(ChartCard):
         text: Callable[[float], str],
         *,
         floor: float = 0.0,
+        names_markers: bool = False,
     ) -> None:
         super().__init__(title, name, lines)
-        self._text, self._floor = text, floor
+        self._text, self._floor, self._names_markers = text, floor, names_markers
         self._time: Floats = np.zeros(0)
         self._values: dict[str, Floats] = {}
         self._top = 0.0
@@ -132,14 +135,23 @@ class LineChart(ChartCard):
         for line in self._markers:
             item.removeItem(line)
         self._shown_markers, self._markers = markers, []
+        start, end = item.getViewBox().viewRange()[0]
+        free_from = start
         for marker in markers:
-            role = {"error": "bad", "warning": "warning"}.get(marker.level, "accent")
-            pen = QPen(QColor(getattr(theme.palette(), role)), 1.2, Qt.PenStyle.DashLine)
-            pen.setCosmetic(True)
-            line = pg.InfiniteLine(pos=marker.time, angle=90, pen=pen, movable=False)
-            line.setToolTip(f"{wording.clock(marker.time)}  {marker.text or marker.name}")
+            line = self._marker_line(marker)
+            if self._names_markers and marker.time >= free_from:
+                _add_name(line, marker)
+                free_from = marker.time + (end - start) * _NAME_SHARE
             item.addItem(line, ignoreBounds=True)
             self._markers.append(line)
+
+    def _marker_line(self, marker: Marker) -> pg.InfiniteLine:
+        role = {"error": "bad", "warning": "warning"}.get(marker.level, "muted")
+        pen = QPen(QColor(getattr(theme.palette(), role)), 1.2, Qt.PenStyle.DashLine)
+        pen.setCosmetic(True)
+        line = pg.InfiniteLine(pos=marker.time, angle=90, pen=pen, movable=False)
+        line.setToolTip(f"{wording.clock(marker.time)}  {marker.text or marker.name}")
+        return line
 
     def _write_figures(self) -> None:
         many = len(self._curves) > 1
@@ -174,3 +186,14 @@ class LineChart(ChartCard):
             axis.setTextPen(QColor(colors.muted))
             axis.setTickFont(font)
         self._shown_markers = ()
+
+
+def _add_name(line: pg.InfiniteLine, marker: Marker) -> None:
+    """The last word of what happened (`install.committed`), beside its line; the tool tip has the sentence."""
+    word = marker.name.rpartition(".")[2].replace("_", " ")
+    name = pg.InfLineLabel(
+        line, text=word, position=0.93, rotateAxis=None, anchors=[(0, 0.5), (1, 0.5)], color=line.pen.color()
+    )
+    font = QFont(name.textItem.font())
+    font.setPointSizeF(_TICK_POINTS)
+    name.setFont(font)

@@ -103,7 +103,7 @@ class SchemaForm(QWidget):
 
     def _add(self, layout: QVBoxLayout, prefix: str, name: str, info: FieldInfo) -> None:
         field = _field(info, name)
-        title = (info.title or name.replace("_", " ")).capitalize()
+        title = info.title or name.replace("_", " ").capitalize()
         for unit in UNITS:
             title = title.removesuffix(f" {unit}") or title
         field.widget.setObjectName(f"{prefix}-{name}")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStyle, QStyleOption, QWidget
 
 from edgestudio.ui import icons, theme
+
+_LONG_WORD = 24
+_SEPARATORS = re.compile(r"[/\\_.,:-](?=\w)|[^/\\_.,:-]{24}(?=.)")
 
 
 def label(text: str = "", role: str = "", *, wraps: bool = False, name: str = "") -> QLabel:
@@ -21,6 +26,14 @@ def label(text: str = "", role: str = "", *, wraps: bool = False, name: str = ""
     if name:
         made.setObjectName(name)
     return made
+
+
+def breakable(text: str) -> str:
+    """The same text, where words longer than a line may break behind a separator, as paths and names need."""
+    return " ".join(
+        _SEPARATORS.sub("\\g<0>\N{ZERO WIDTH SPACE}", word) if len(word) > _LONG_WORD else word
+        for word in text.split(" ")
+    )
 
 
 def badge(text: str, role: str = "") -> QLabel:

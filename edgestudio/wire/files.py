@@ -6,12 +6,17 @@ import os
 import tempfile
 from pathlib import Path
 
+PRIVATE = 0o600
 
-def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
-    """Write beside, flush to the disk, rename over; raises OSError and leaves the old file on failure."""
+
+def write_atomically(path: Path, content: str | bytes, *, mode: int = PRIVATE) -> None:
+    """Write beside, flush to the disk, rename over; raises OSError and leaves the old file on failure.
+
+    Missing folders are made, for the owner alone where the file is.
+    """
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if mode == PRIVATE else 0o777)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
