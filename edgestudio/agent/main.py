@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgestudio.agent.control import ControlSocket, ask_agent
 from edgestudio.agent.notify import tell_systemd
 from edgestudio.agent.settings import AgentSettings
-from edgestudio.wire.api import DEFAULT_PORT, PAIRING_WINDOW_S
+from edgestudio.wire.api import DEFAULT_PORT, DESK_MARK_CHARS, PAIRING_WINDOW_S
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, UsageError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sysroot", type=Path, default=Path("/"), help="where sensors look for /sys and /proc"
     )
+    parser.add_argument("--desk", default="", help=argparse.SUPPRESS)  # which studio started it for itself
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     return parser
 
@@ -219,7 +220,7 @@ def _settings(options: argparse.Namespace) -> AgentSettings:
         )
     return AgentSettings(
         data_dir=_data_dir(options), name=name[:60], host=host, port=port,
-        simulate=options.simulate, sysroot=options.sysroot,
+        simulate=options.simulate, sysroot=options.sysroot, desk=options.desk[:DESK_MARK_CHARS],
     )  # fmt: skip
 
 

@@ -16,5 +16,7 @@ class AgentSettings:
     port: int = 0
     simulate: str | None = None
     """Profile of the simulated sensors (`pi5`, `pi4`, `orin-nano`, `x86`), None for real ones."""
+    desk: str = ""
+    """Beginning of the fingerprint of the studio that started this agent for itself; others do not list it."""
     sysroot: Path = Path("/")
     """Where sensors look for /sys and /proc."""

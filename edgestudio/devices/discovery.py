@@ -29,7 +29,8 @@ RESOLVE_TIMEOUTS_MS = (3000, 6000, 12000)
 class Found:
     """A board that announced itself. `fingerprint` is what it claims; pairing and the pin prove it.
 
-    `host` is the address to try first; `addresses` are all of them.
+    `host` is the address to try first; `addresses` are all of them. `desk` marks a board that a studio started for
+    itself, by the beginning of that studio's fingerprint.
     """
 
     fingerprint: str
@@ -42,6 +43,7 @@ class Found:
     hardware: str = ""
     arch: str = ""
     api_version: int = 0
+    desk: str = ""
 
 
 class Discovery:
@@ -155,6 +157,7 @@ def read_announcement(
         pairing_open=_text(properties, b"pair", 10) == "open",
         hardware=_text(properties, b"hw", 60),
         arch=_text(properties, b"arch", 20),
+        desk=_text(properties, b"desk", api.DESK_MARK_CHARS),
         api_version=int(version) if version.isascii() and version.isdecimal() else 0,
     )
 

@@ -116,10 +116,14 @@ async def _boards(wanted: Sequence[str] | None, look_for_s: float) -> Check:
             "Is the board on, and does `edgestudio agent status` there say that it listens? Try its address."
         )
         return _check("boards heard", ok=None, detail=f"none within {look_for_s:g} s", remedy=remedy)
-    names = ", ".join(
-        f"{f.name} at {f.host}:{f.port}{' (simulated)' if f.is_simulated else ''}" for f in found
-    )
+    names = ", ".join(f"{f.name} at {f.host}:{f.port}{_kind(f)}" for f in found)
     return _check("boards heard", ok=True, detail=names)
+
+
+def _kind(found: Found) -> str:
+    words = ["simulated"] if found.is_simulated else []
+    words += ["listed only by the studio that started it"] if found.desk else []
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _firewall(*, any_deaf: bool) -> Check:

@@ -19,6 +19,7 @@ from edgestudio.studio.local_boards import LocalBoard
 from edgestudio.studio.paths import Paths
 from edgestudio.studio.rows import BoardRow, Presence
 from edgestudio.studio.telemetry import TelemetryService
+from edgestudio.wire import api
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, TrustError
 from edgestudio.wire.identity import Identity
 
@@ -47,6 +48,7 @@ class BoardDirectory:
         self._facts: dict[str, BoardFacts] = {}
         self._discovery: Discovery | None = None
         self._identity: Identity | None = None
+        self._mark = ""
         self._is_loaded = False
         self._chores: set[asyncio.Task[Any]] = set()
 
@@ -71,6 +73,9 @@ class BoardDirectory:
     async def listen(self) -> None:
         """Listen for announcements; raises DeviceError where there is no network to listen on."""
         if self._discovery is None:
+            if await asyncio.to_thread((self._paths.identity / "cert.pem").exists):
+                with contextlib.suppress(EdgeStudioError):  # told where the key is needed
+                    await self.own_mark()
             discovery = Discovery(self._on_found, self._on_gone, interfaces=self._interfaces or None)
             await discovery.start()
             self._discovery = discovery
@@ -152,6 +157,11 @@ class BoardDirectory:
             )
         return self._identity
 
+    async def own_mark(self) -> str:
+        """What boards announce that this desk started for itself."""
+        self._mark = (await self.own_identity()).fingerprint[: api.DESK_MARK_CHARS]
+        return self._mark
+
     async def watch(self, facts: BoardFacts) -> None:
         """Keep a paired board connected, and take what it reports."""
         if facts.known is not None and facts.watching is None:
@@ -187,6 +197,8 @@ class BoardDirectory:
 
     def _on_found(self, found: Found) -> None:
         facts = self._facts.get(found.fingerprint)
+        if facts is None and found.desk and found.desk != self._mark:
+            return  # another window on this computer started it for itself
         if facts is None:
             facts = self._facts[found.fingerprint] = BoardFacts.of_found(found)
         else:

@@ -144,6 +144,7 @@ class BoardService:
 
     async def start_again(self, board_id: str) -> str:
         """Start a board again that was started from here and has ended, as the one that it was."""
+        self._local.desk = await self._directory.own_mark()
         return await self._expected(await self._local.start_again(board_id))
 
     async def stop_local(self, board_id: str) -> None:
@@ -239,6 +240,7 @@ class BoardService:
 
     async def _start_local(self, profile: str | None, name: str | None) -> str:
         seen = [(facts.name, facts.id) for facts in self._directory]
+        self._local.desk = await self._directory.own_mark()
         return await self._expected(await self._local.start(profile, name, seen))
 
     async def _expected(self, local: LocalBoard) -> str:

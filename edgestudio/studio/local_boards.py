@@ -58,9 +58,13 @@ class LocalBoard:
 
 
 class LocalBoards:
-    """Starts and ends them; `on_change` is told when a screen or a process changes."""
+    """Starts and ends them; `on_change` is told when a screen or a process changes.
+
+    `desk` is what they announce as the studio that they belong to.
+    """
 
     def __init__(self, paths: Paths, on_change: Callable[[LocalBoard], None]) -> None:
+        self.desk = ""
         self._paths = paths
         self._on_change = on_change
         self._boards: dict[str, LocalBoard] = {}
@@ -183,7 +187,7 @@ class LocalBoards:
     async def _launch(self, board: LocalBoard) -> None:
         command = own_command(
             "--end-with-stdin", "agent", "--name", board.name, "--host", _LOOPBACK, "--port", "0",
-            "--data", str(board.folder / "data"),
+            "--data", str(board.folder / "data"), "--desk", self.desk,
             *(["--simulate", board.profile] if board.profile else []),
         )  # fmt: skip
         log = await asyncio.to_thread(board.log.open, "ab")

@@ -99,7 +99,13 @@ class SettingsStore:
                 hint="Mend the file, or move it away to start from the defaults.",
                 code="bad-settings",
             ) from error
-        return document if isinstance(document, dict) else {"": document}
+        if not isinstance(document, dict):
+            raise InputError(
+                f"{self._path} holds no settings: it must be a JSON object.",
+                hint="Mend the file, or move it away to start from the defaults.",
+                code="bad-settings",
+            )
+        return document
 
     def _write(self) -> None:
         document = {"schema_version": self._version, **self._saved}

@@ -141,6 +141,7 @@ def run(argv: Sequence[str]) -> int:
         studio = Studio()
     except EdgeStudioError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)  # noqa: T201
+        _show_refusal(error)
         return error.exit_code
     scale = studio.settings.current.scale_percent
     if scale != 100:
@@ -167,6 +168,19 @@ def run(argv: Sequence[str]) -> int:
     has_ended = app.close()
     sys.excepthook = sys.__excepthook__
     return status if has_ended else 3
+
+
+def _show_refusal(error: EdgeStudioError) -> None:
+    """Say it in a window too: whoever started this from a menu sees no stderr."""
+    qt = QApplication.instance() or QApplication(["edgestudio"])
+    assert isinstance(qt, QApplication)
+    if qt.platformName() in ("offscreen", "minimal"):
+        return
+    theme.install(qt, "system")
+    box = QMessageBox(QMessageBox.Icon.Critical, "EdgeStudio", error.message)
+    box.setObjectName("refusal")
+    box.setInformativeText(error.hint)
+    box.exec()
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -10,6 +10,8 @@ API_VERSION: Final = 1
 
 SERVICE_TYPE: Final = "_edgestudio._tcp.local."
 DEFAULT_PORT: Final = 8743
+DESK_MARK_CHARS: Final = 16
+"""Of a studio's fingerprint, what a board announces that this studio started for itself."""
 
 # Paths. `{…}` are filled with `str.format`; see docs/protocol.md for bodies and answers.
 HELLO: Final = "/v1/hello"

@@ -101,6 +101,25 @@ def test_a_missing_file_is_refused(capsys, tmp_path):
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "missing-file"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_pipe_is_no_file(capsys, tmp_path):
+    pipe = tmp_path / "model.onnx"
+    os.mkfifo(pipe)  # a worker that opens it would wait until somebody writes
+    assert main(["inspect", str(pipe), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "not-a-file"
+
+
+def test_an_absent_model_is_told_before_any_board_is_looked_for(capsys, tmp_path):
+    assert main(["push", str(tmp_path / "absent.onnx"), "--to", "nobody", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "missing-file"
+
+
+@pytest.mark.parametrize("span", ["-1", "nan", "inf", "soon"])
+def test_a_span_that_is_none_is_refused(capsys, span):
+    assert main(["devices", f"--wait={span}", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+
+
 def test_a_home_that_cannot_be_used_is_named(capsys, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("EDGESTUDIO_HOME", str(tmp_path / "file"))
@@ -141,11 +160,9 @@ def test_only_own_modules_are_run_for_children(capsys):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_verb_ends_with_130_and_leaves_no_worker(tmp_path, number):
-    model = tmp_path / "fifo.onnx"
-    os.mkfifo(model)  # a worker that opens it waits until somebody writes
+def test_an_interrupted_verb_ends_with_130_and_leaves_no_worker(number):
     verb = subprocess.Popen(
-        [sys.executable, "-m", "edgestudio", "evaluate", str(SAMPLE), "--data", str(model), "--json"],
+        [sys.executable, "-m", "edgestudio", "bench", str(SAMPLE), "--soak", "5", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     family: list[psutil.Process] = []

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from edgestudio.studio.app import Studio
+from edgestudio.studio.paths import Paths
 from edgestudio.wire.errors import DeviceError
 from tests.e2e.parts import MODEL
 
@@ -26,11 +27,29 @@ async def until(condition, timeout_s=60):
             await asyncio.sleep(0.05)
 
 
+def agents():
+    return [p for p in psutil.Process().children(recursive=True) if "agent" in p.cmdline()]
+
+
 def local_row(studio, name):
     return next((row for row in studio.boards.rows if row.name == name and row.is_local), None)
 
 
-def test_a_simulated_board_is_found_paired_pushed_to_and_watched():
+async def only_its_own_desk_lists(studio, board_id, folder):
+    """Another window of the same home shows a board of its own, one of another home does not."""
+    for home, is_shown in ((studio.paths.home, True), (folder / "stranger", False)):
+        other = Studio(Paths(home))
+        try:
+            rows = await other.boards.survey(2.0)
+            assert (board_id in [row.id for row in rows]) is is_shown
+            if not is_shown:  # its address still leads there
+                row = studio.boards.find(board_id)
+                assert (await other.boards.add_address(row.address, row.port)).id == board_id
+        finally:
+            await other.stop()
+
+
+def test_a_simulated_board_is_found_paired_pushed_to_and_watched(tmp_path):
     async def scenario():
         studio = Studio()
         try:
@@ -40,6 +59,7 @@ def test_a_simulated_board_is_found_paired_pushed_to_and_watched():
             row = local_row(studio, name)
             assert row.is_simulated
             assert not row.is_paired
+            await only_its_own_desk_lists(studio, row.id, tmp_path)
             await until(lambda: any("pairing code" in line for line in local_row(studio, name).screen))
             (shown,) = [line for line in local_row(studio, name).screen if "pairing code" in line]
             await studio.boards.pair(row.id, shown.split("pairing code: ")[1].split()[0])
@@ -63,15 +83,23 @@ def test_a_simulated_board_is_found_paired_pushed_to_and_watched():
                 await studio.boards.stop_local("f" * 64)
             await studio.boards.stop_local(row.id)
             await until(lambda: studio.boards.find(row.id).presence == "offline")
+            assert studio.boards.find(row.id).can_start
+            assert await studio.boards.start_again(row.id) == name
+            await until(lambda: studio.boards.find(row.id).presence == "online")
+            assert not studio.boards.find(row.id).can_start
+            with pytest.raises(DeviceError, match="already"):
+                await studio.boards.start_again(row.id)
+            next(p for p in agents() if name in p.cmdline()).kill()
+            await until(lambda: studio.boards.find(row.id).can_start)
             again = await studio.boards.add_simulated("pi5")
-            assert again == name, "a stopped board starts again rather than a new one"
+            assert again == name, "a board that has ended starts again rather than a new one"
             await until(lambda: studio.boards.find(row.id).presence == "online")
             await studio.boards.forget(row.id)
             assert local_row(studio, name) is None
             assert not (studio.paths.boards / name).exists()
         finally:
             await studio.stop()
-        assert not [p for p in psutil.Process().children(recursive=True) if "agent" in p.cmdline()]
+        assert not agents()
 
     asyncio.run(scenario())
     assert MODEL.exists()

@@ -10,7 +10,7 @@ from edgestudio.wire.identity import Identity
 
 
 def name_of(boards: LocalBoards, seen: set[tuple[str, str]]) -> str:
-    board = boards._reserve("pi5", None, frozenset(seen))
+    board = boards._reserve("pi5", None, frozenset(seen), is_same=False)
     board.lock.release()
     del boards._boards[board.name]
     return board.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import logging
 import socket
@@ -45,7 +46,8 @@ class Announcement:
             self._info = self._describe(addresses)
             await (await self._zeroconf.async_register_service(self._info, allow_name_change=True))
         except (OSError, ZeroconfError, NonUniqueNameException) as e:
-            self._failed(str(e) or type(e).__name__)
+            is_without = isinstance(e, OSError) and e.errno in (errno.ENODEV, errno.ENETUNREACH)
+            self._failed("no network interface is up" if is_without else str(e) or type(e).__name__)
             await self.stop()
 
     async def update(self) -> None:
@@ -82,6 +84,8 @@ class Announcement:
             "hw": str(hello.get("hardware", hello.get("hw", "")))[:60],
             "arch": str(hello.get("arch", ""))[:20],
         }
+        if supervisor.settings.desk:
+            properties["desk"] = supervisor.settings.desk
         return AsyncServiceInfo(
             api.SERVICE_TYPE,
             name or f"{plain}-{fingerprint[:8]}.{api.SERVICE_TYPE}",
