@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -262,14 +262,24 @@ class Library:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def content_sha256(path: Path) -> str:
-    """The hash of a model: of a file's bytes, or of a folder's names, sizes and hashes in order."""
+def content_sha256(path: Path, goes_on: Callable[[], bool] = lambda: True) -> str:
+    """The hash of a model: of a file's bytes, or of a folder's names, sizes and hashes in order.
+
+    Raises ModelError (`given-up`) soon after `goes_on` says False: a large file takes minutes.
+    """
     try:
         if path.is_file():
+            whole = hashlib.sha256()
             with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                while data := file.read(_READ_BYTES):
+                    if not goes_on():
+                        raise ModelError(
+                            f"Nobody waits for the hash of {path.name} any more.", code="given-up"
+                        )
+                    whole.update(data)
+            return whole.hexdigest()
         return _tree_sha256({
-            item.relative_to(path).as_posix(): content_sha256(item)
+            item.relative_to(path).as_posix(): content_sha256(item, goes_on)
             for item in path.rglob("*") if item.is_file()
         })  # fmt: skip
     except OSError as error:

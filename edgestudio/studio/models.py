@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ class ModelService:
         await self.start()
         path = path.absolute()
         await self.require_file(path)
-        hashing = asyncio.ensure_future(asyncio.to_thread(content_sha256, path))
+        is_over = threading.Event()
+        hashing = asyncio.ensure_future(asyncio.to_thread(content_sha256, path, lambda: not is_over.is_set()))
         try:
             await asyncio.wait({hashing}, timeout=_QUICK_S)
             supplies = Supplies(pipeline, data, calibration)
@@ -88,6 +90,7 @@ class ModelService:
                 return known
             return await self._import(path, name or path.stem, supplies, hashing)
         finally:
+            is_over.set()
             await asyncio.gather(hashing, return_exceptions=True)
 
     async def open_sample(self) -> ModelRow:
