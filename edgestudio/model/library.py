@@ -105,6 +105,11 @@ class Library:
                     found.append(entry)
         yield from sorted(found, key=lambda entry: entry.created)
 
+    def damaged(self) -> list[Path]:
+        """Folders of models whose description cannot be read; their files are as they were."""
+        folders = self._directory.iterdir() if self._directory.is_dir() else ()
+        return sorted(folder for folder in folders if len(folder.name) == 64 and _read(folder) is None)
+
     def get(self, sha256: str) -> Entry | None:
         """The model with this hash, or None."""
         return _read(self._directory / sha256)

@@ -83,8 +83,10 @@ class Studio:
         self.jobs.sweep()
         self.settings.on_change(partial(self._take_over, asyncio.get_running_loop()))
         await self.models.start()
+        await self._tell_damage()
         if discover and self.settings.current.discovery:
-            await asyncio.to_thread(self._preload)
+            with contextlib.suppress(EdgeStudioError):  # told by the discovery below
+                await asyncio.to_thread(self._preload)
         if discover and self.settings.current.discovery:
             await self.guard(self.boards.start_discovery())
 
@@ -116,6 +118,17 @@ class Studio:
     def _preload(self) -> None:
         known = KnownBoards(self.paths.known_boards).all()
         self.monitor.preload(board.fingerprint for board in known)
+
+    async def _tell_damage(self) -> None:
+        folders = await asyncio.to_thread(self.models.library.damaged)
+        if folders:
+            what = "a model" if len(folders) == 1 else f"{len(folders)} models"
+            self.notices.add(
+                "warning",
+                f"The description of {what} in the library is damaged, so the library does not list it.",
+                hint="The files are as they were. Open the model again, or restore entry.json from a backup: "
+                + ", ".join(str(folder) for folder in folders[:3]),
+            )
 
     def _name_of(self, board_id: str) -> str:
         row = self.boards.rows.get(board_id)

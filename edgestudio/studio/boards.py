@@ -54,10 +54,12 @@ class BoardService:
         Raises DeviceError where there is no network to listen on; the paired boards are shown all the same.
         """
         self._directory.is_watching = True
-        await self.load()
-        for facts in self._directory:
-            await self._directory.watch(facts)
-        await self._directory.listen()
+        try:
+            await self.load()
+        finally:  # a damaged list of boards keeps no new ones away
+            for facts in self._directory:
+                await self._directory.watch(facts)
+            await self._directory.listen()
 
     async def load(self) -> None:
         """Show the paired boards without asking anybody."""

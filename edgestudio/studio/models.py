@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from edgestudio.model.lineage import related
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.early_row import EarlyRow
 from edgestudio.studio.jobs import JobService
-from edgestudio.studio.model_facts import checked_facts
 from edgestudio.studio.model_files import (
     companions,
     copy_model,
@@ -27,9 +26,9 @@ from edgestudio.studio.model_files import (
     row_of,
     text_or_none,
 )
+from edgestudio.studio.model_words import ModelWords
 from edgestudio.studio.reading import ModelReader
 from edgestudio.studio.rows import ModelRow
-from edgestudio.studio.semantic_version import parse_version
 from edgestudio.wire.errors import InputError, ModelError
 
 # A file that hashes within this time is looked up before any worker is asked about it.
@@ -46,7 +45,7 @@ class Supplies:
     calibration: Path | None = None
 
 
-class ModelService:
+class ModelService(ModelWords):
     """The models of the library as rows; every file is read in a worker, never here."""
 
     def __init__(self, bus: EventBus, jobs: JobService, library_dir: Path) -> None:
@@ -184,50 +183,6 @@ class ModelService:
         """Take a model out of the library; its variants stay."""
         await asyncio.to_thread(self.library.remove, sha256)
         self.rows.remove(sha256)
-
-    async def rename(self, sha256: str, name: str) -> ModelRow:
-        """Give a model another name."""
-        if not name.strip():
-            raise InputError("A model needs a name.")
-        return await self._update(sha256, name=name.strip())
-
-    async def set_tags(self, sha256: str, tags: Iterable[str]) -> ModelRow:
-        """Replace the tags of a model."""
-        return await self._update(sha256, tags=tuple(dict.fromkeys(t.strip() for t in tags if t.strip())))
-
-    async def set_version(self, sha256: str, version: str) -> ModelRow:
-        """Give a model a semantic version ("" takes it away); raises InputError for anything else."""
-        return await self._update(sha256, version=str(parse_version(version)) if version.strip() else "")
-
-    async def set_note(self, sha256: str, note: str) -> ModelRow:
-        """Replace the note that is kept beside a model."""
-        return await self._update(sha256, note=note.strip())
-
-    async def set_facts(self, sha256: str, facts: Mapping[str, Any]) -> ModelRow:
-        """Replace what is said about how a model was made; raises InputError for what is no such fact."""
-        return await self._update(sha256, facts=checked_facts(facts))
-
-    async def set_words(
-        self,
-        sha256: str,
-        *,
-        name: str,
-        tags: Iterable[str],
-        version: str,
-        note: str,
-        facts: Mapping[str, Any],
-    ) -> ModelRow:
-        """Replace everything that is said about a model at once."""
-        checked = checked_facts(facts)
-        return await self._update(
-            sha256, name=name, tags=tuple(tags), version=version, note=note, facts=checked
-        )
-
-    async def set_origin(
-        self, sha256: str, *, parent: str | None, recipe: str | None, opened_from: str | None
-    ) -> ModelRow:
-        """Say where a model that was made elsewhere is from."""
-        return await self._update(sha256, parent=parent, recipe=recipe, opened_from=opened_from)
 
     async def set_aside(self, sha256: str) -> None:
         """As `remove`, but this studio can bring it back until it stops."""

@@ -12,10 +12,10 @@ from edgestudio.model.groups import Hierarchy
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.search_bar import SearchBar
 from edgestudio.ui.widgets.buttons import IconButton
+from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.text import label
 
 EVERYTHING = -1
-_NARROWEST_PX = 560
 _FIXED_ENTRIES = 2
 """Of the bookmarks' menu: adding one, and a line."""
 _LONGEST_ENTRY = 60
@@ -60,39 +60,37 @@ class GraphToolbar(QWidget):
         self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
         self.side.setCheckable(True)
         self.side.setChecked(True)
-        row = self._row = QHBoxLayout(self)
-        row.setContentsMargins(12, 6, 8, 6)
-        row.setSpacing(4)
-        row.addWidget(self.search, 3)
-        row.addSpacing(8)
         self.overlays.setMinimumContentsLength(8)
-        for choice in (self.graphs, self.levels, self.overlays):
-            row.addWidget(choice, 1)
-        row.addSpacing(8)
-        for widget in (
-            self.zoom_out,
-            self.zoom,
-            self.zoom_in,
-            self.fit,
-            self.dimensions,
-            self.bookmarks,
-            self.export,
-            self.side,
-        ):
-            row.addWidget(widget)
         self._zooming = (self.zoom_out, self.zoom, self.zoom_in)
-        self.setMinimumWidth(_NARROWEST_PX)
+        self._row = self._arrange()
         self.levels.activated.connect(lambda index: self.level_chosen.emit(index - 1))
         self.overlays.activated.connect(self._choose_overlay)
         self._overlay_shown = 0
         self.graphs.activated.connect(self.graph_chosen.emit)
 
+    def _arrange(self) -> WrapLayout:
+        """One row where there is room, else the buttons below."""
+        row = WrapLayout(spacing=8)
+        row.setContentsMargins(12, 6, 8, 6)
+        row.addWidget(self.search)
+        for choice in (self.graphs, self.levels, self.overlays):
+            row.addWidget(choice)
+        buttons = QWidget()
+        inside = QHBoxLayout(buttons)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.setSpacing(4)
+        for widget in (*self._zooming, self.fit, self.dimensions, self.bookmarks, self.export, self.side):
+            inside.addWidget(widget)
+        row.addWidget(buttons)
+        self.setLayout(row)
+        return row
+
     def event(self, event: QEvent) -> bool:
-        """Leave out what keys and wheel do as well where there is no room for all; the window is not widened for it."""
+        """Leave out what keys and wheel do as well where one row does not hold all."""
         done = super().event(event)
         if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
             missing = sum(each.minimumSizeHint().width() + 4 for each in self._zooming if each.isHidden())
-            has_room = self._row.minimumSize().width() + missing <= self.width()
+            has_room = self._row.sizeHint().width() + missing <= self.width()
             for each in self._zooming:
                 each.setVisible(has_room)
         return done
