@@ -31,6 +31,7 @@ from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.studio.trust import TrustService
 from edgestudio.studio.viewers import ViewerService
 from edgestudio.studio.watching import AlertService
+from edgestudio.wire.errors import EdgeStudioError
 
 T = TypeVar("T")
 

@@ -74,8 +74,7 @@ class BoardDirectory:
         """Listen for announcements; raises DeviceError where there is no network to listen on."""
         if self._discovery is None:
             if await asyncio.to_thread((self._paths.identity / "cert.pem").exists):
-                with contextlib.suppress(EdgeStudioError):  # told where the key is needed
-                    await self.own_mark()
+                await self.own_mark()
             discovery = Discovery(self._on_found, self._on_gone, interfaces=self._interfaces or None)
             await discovery.start()
             self._discovery = discovery
@@ -158,8 +157,9 @@ class BoardDirectory:
         return self._identity
 
     async def own_mark(self) -> str:
-        """What boards announce that this desk started for itself."""
-        self._mark = (await self.own_identity()).fingerprint[: api.DESK_MARK_CHARS]
+        """What boards announce that this desk started for itself; "" while its identity cannot be used."""
+        with contextlib.suppress(EdgeStudioError, OSError):  # told where the key itself is needed
+            self._mark = (await self.own_identity()).fingerprint[: api.DESK_MARK_CHARS]
         return self._mark
 
     async def watch(self, facts: BoardFacts) -> None:
