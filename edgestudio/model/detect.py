@@ -169,6 +169,7 @@ def _zip(path: Path) -> str:
 
 
 _ONNX_WIRES = {1: VARINT, 5: VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LEN)
+_COREML_FIELDS = {1, 2, 10, *range(200, 3001)}
 _GRAPHDEF_WIRES = {1: LEN, 2: LEN, 3: VARINT, 4: LEN, 5: LEN}
 
 
@@ -199,11 +200,8 @@ def _protobuf_kind(wires: dict[int, int], values: dict[int, Value], *, cut_short
         return bool(wires) and all(table.get(number) == wire for number, wire in wires.items())
 
     first, second = values.get(1), values.get(2)
-    if (
-        isinstance(first, int)
-        and isinstance(second, memoryview)
-        and any(200 <= number < 3000 for number in wires)
-    ):
+    is_described = isinstance(second, memoryview) or set(wires) <= _COREML_FIELDS
+    if isinstance(first, int) and is_described and any(200 <= number <= 3000 for number in wires):
         return "coreml"
     if fits({1: VARINT, 2: LEN}) and first == 1 and isinstance(second, memoryview) and _parses(second):
         return "savedmodel"

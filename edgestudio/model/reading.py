@@ -6,6 +6,8 @@ import importlib
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgestudio.model.allocation import uncollected
@@ -43,23 +45,29 @@ def read_recognised(found: Recognised) -> Model:
     """As `read_model`, for what `detect` found; none of the file's code is run."""
     module, _, name = READERS[found.format].partition(":")
     read = getattr(importlib.import_module(module), name)
-    with uncollected():
-        try:
-            model = read(found)
-        except ModelError:
-            raise
-        except _DAMAGE as error:
-            reason = str(error).strip() or type(error).__name__
-            raise ModelError(
-                f"{found.path.name} is a {TITLES[found.format]} file that is damaged: {reason[:300]}.",
-                hint="Fetch it again and compare its size or checksum with the source.",
-                code="damaged-model",
-            ) from error
-        except MemoryError:
-            raise ModelError(
-                f"{found.path.name} needs more memory to read than there is.",
-                hint="Close other programs; if it should be small, the file is damaged or hostile.",
-                code="too-large",
-            ) from None
+    with uncollected(), refuse_damage(found):
+        model = read(found)
     assert isinstance(model, Model)
     return model
+
+
+@contextmanager
+def refuse_damage(found: Recognised) -> Iterator[None]:
+    """Turn what a reader meets in a damaged file into a ModelError; other exceptions are bugs and pass."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except _DAMAGE as error:
+        reason = str(error).strip() or type(error).__name__
+        raise ModelError(
+            f"{found.path.name} is a {TITLES[found.format]} file that is damaged: {reason[:300]}.",
+            hint="Fetch it again and compare its size or checksum with the source.",
+            code="damaged-model",
+        ) from error
+    except MemoryError:
+        raise ModelError(
+            f"{found.path.name} needs more memory to read than there is.",
+            hint="Close other programs; if it should be small, the file is damaged or hostile.",
+            code="too-large",
+        ) from None

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgestudio.model.weights import Array, weight_loaders
+from edgestudio.model.arrays import Array
+from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.progress import Progress
 
 BINS = 64

@@ -167,3 +167,24 @@ def state_dict(path: Path) -> Path:
         archive.writestr("archive/data/0", bytes(24))
         archive.writestr("archive/version", "3")
     return path
+
+
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def torch_pickle(tensors: dict[str, tuple[str, int, tuple[int, ...], tuple[int, ...]]], count: int) -> bytes:
+    """The pickle of a dict of float32 tensors: storage, offset, shape and strides of each."""
+
+    def text(value: str) -> bytes:
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def sizes(values: tuple[int, ...]) -> bytes:
+        return b"(" + b"".join(b"K" + bytes((value,)) for value in values) + b"t"
+
+    data = b"\x80\x02}"
+    for name, (key, offset, shape, strides) in tensors.items():
+        data += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
+        data += text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + b"K" + bytes((count,))
+        data += b"tQK" + bytes((offset,)) + sizes(shape) + sizes(strides)
+        data += b"\x89ccollections\nOrderedDict\n)RtRs"
+    return data + b"."

@@ -14,9 +14,9 @@ from edgestudio.model.statistics import describe, statistics_job
 from edgestudio.model.target_table import runtime_tables
 from edgestudio.model.targets import check_job
 from edgestudio.model.weights import weight_loaders
-from edgestudio.wire.errors import ModelError, UsageError
+from edgestudio.wire.errors import UsageError
 from edgestudio.wire.progress import Silent
-from tests.model.made import convolution, onnx_model, openvino, safetensors, torch_export
+from tests.model.made import convolution, onnx_model, openvino, safetensors
 
 
 def test_a_model_is_identical_to_itself(tmp_path: Path) -> None:
@@ -108,11 +108,6 @@ def test_weights_are_read_by_name(tmp_path: Path, kind: str) -> None:
         values = loaders[name]()
         assert values is not None
         assert values.shape == shape
-
-
-def test_weights_of_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot be read here"):
-        weight_loaders(torch_export(tmp_path / "a.pt2"))
 
 
 def test_every_table_of_a_runtime_is_sound() -> None:

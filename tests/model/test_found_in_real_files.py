@@ -16,7 +16,8 @@ from edgestudio.model.analysis import analyse
 from edgestudio.model.formats.coreml_shapes import output_shape
 from edgestudio.model.formats.pickle_text import Made, Named
 from edgestudio.model.formats.tflite_rows import with_rows
-from edgestudio.model.formats.torch_code import CodeReader, Methods
+from edgestudio.model.formats.torch_code import CodeReader
+from edgestudio.model.formats.torch_parts import Methods
 from edgestudio.model.graph import Graph, Model, Node, Tensor
 from edgestudio.model.inspection import inspect_file
 from edgestudio.model.macs import Call, count

@@ -11,6 +11,7 @@ from edgestudio.wire.errors import ModelError
 
 _MAX_RATIO = 1000
 _FREE_BYTES = 1 << 20
+_LOCAL_HEADER_BYTES = 30
 TEXT_LIMIT_BYTES = 64 << 20
 """Descriptions (JSON, code, pickles) larger than this are refused; honest ones stay below a tenth of it."""
 
@@ -44,6 +45,19 @@ def read_entry(archive: zipfile.ZipFile, name: str, limit: int = TEXT_LIMIT_BYTE
     with archive.open(info) as file:
         # The size in the directory may lie: never read more than it says.
         return file.read(info.file_size)
+
+
+def stored_span(archive: zipfile.ZipFile, name: str) -> tuple[int, int] | None:
+    """Start and size of an entry's bytes in the archive's file; None when they are compressed or damaged."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or archive.fp is None:
+        return None
+    archive.fp.seek(info.header_offset)
+    header = archive.fp.read(_LOCAL_HEADER_BYTES)
+    if len(header) < _LOCAL_HEADER_BYTES or header[:4] != b"PK\x03\x04":
+        return None
+    lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    return info.header_offset + _LOCAL_HEADER_BYTES + lengths, info.file_size
 
 
 def check_ratio(info: zipfile.ZipInfo) -> None:

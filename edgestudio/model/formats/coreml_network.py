@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgestudio.model.building import GraphBuilder
 from edgestudio.model.formats.coreml_shapes import output_shape
@@ -13,8 +13,19 @@ _WEIGHTS = "WeightParams"
 _MAX_LIST = 4096
 
 
-def read_layers(builder: GraphBuilder, network: Message, schema: dict[str, Any]) -> None:
-    """Add every layer of the network message to the builder."""
+class Stored(NamedTuple):
+    """A weight as the file holds it, with the shape that its layer gives it."""
+
+    message: Message
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_layers(
+    builder: GraphBuilder, network: Message, schema: dict[str, Any], places: dict[str, Stored] | None = None
+) -> None:
+    """Add every layer of the network message to the builder, and to `places` where each weight is."""
+    places = {} if places is None else places
     known = schema["messages"]["NeuralNetworkLayer"]
     for layer in network.messages(1):
         name = layer.text(1)
@@ -27,7 +38,7 @@ def read_layers(builder: GraphBuilder, network: Message, schema: dict[str, Any])
         params = layer.message(number) if number else None
         weights: list[int] = []
         if params is not None:
-            weights = _Params(builder, schema, name).read(params, kind, attributes)
+            weights = _Params(builder, schema, name, places).read(params, kind, attributes)
         node = Node(
             name, op, (*inputs, *weights), tuple(outputs), attributes, "", name.strip("/").rpartition("/")[0]
         )
@@ -50,7 +61,10 @@ def _declared(builder: GraphBuilder, layer: Message, outputs: list[int]) -> None
 class _Params:
     """The parameters of one layer: plain ones become attributes, weights become constants."""
 
-    def __init__(self, builder: GraphBuilder, schema: dict[str, Any], layer: str) -> None:
+    def __init__(
+        self, builder: GraphBuilder, schema: dict[str, Any], layer: str, places: dict[str, Stored]
+    ) -> None:
+        self.places = places
         self.builder = builder
         self.schema = schema
         self.layer = layer
@@ -124,7 +138,11 @@ class _Params:
         if count == 0:
             return
         shape = _weight_shape(name, count, attributes)
-        index = self.builder.add(f"{self.layer}.{name}", dtype, shape, "constant", size)
+        shown = f"{self.layer}.{name}"
+        if shown in self.places:  # the backward half of a layer that reads both ways
+            shown = f"{shown} ({sum(key.startswith(shown) for key in self.places) + 1})"
+        self.places[shown] = Stored(weight, dtype, shape)
+        index = self.builder.add(shown, dtype, shape, "constant", size)
         if quantization is not None:
             self.builder.quantizations[index] = quantization
         self.weights.append(index)

@@ -72,7 +72,7 @@ class ProgramReader:
         found = []
         for value in function.messages(1):
             index = builder.find(value.text(1))
-            dtype, shape = _type(value.message(2))
+            dtype, shape = value_type(value.message(2))
             builder.describe(index, dtype, shape, "input")
             found.append(index)
         return found
@@ -103,7 +103,7 @@ class ProgramReader:
         self._add_value(builder, name, value)
 
     def _add_value(self, builder: GraphBuilder, name: str, value: Message) -> int:
-        dtype, shape = _type(value.message(2))
+        dtype, shape = value_type(value.message(2))
         index = builder.find(name)
         builder.describe(index, dtype, shape, "constant", size_bytes(dtype, shape))
         shown = _immediate(value)
@@ -118,14 +118,7 @@ class ProgramReader:
         """Warn once about a weight file that is missing; refuse one outside of the package."""
         if name in self._missing:
             return
-        root = self.found.file.parent
-        path = (root / name.replace("@model_path/", "", 1)).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise ModelError(
-                f"{self.found.path.name} wants to read weights from outside of its package ({name!r}): refused.",
-                hint="Do not use this file: a model has no business elsewhere on the disk.",
-                code="hostile-model",
-            )
+        path = blob_path(self.found, name)
         if not path.is_file():
             self._missing.add(name)
             relative = Path(name.replace("@model_path/", "", 1))
@@ -164,7 +157,7 @@ class ProgramReader:
         outputs = []
         for output in operation.messages(3):
             index = builder.find(output.text(1))
-            dtype, shape = _type(output.message(2))
+            dtype, shape = value_type(output.message(2))
             builder.describe(index, dtype, shape)
             outputs.append(index)
         subgraphs = [self._nested(builder, block, op, depth) for block in operation.messages(4)]
@@ -223,7 +216,20 @@ class ProgramReader:
         return index
 
 
-def _type(message: Message | None) -> tuple[str, tuple[Dimension, ...] | None]:
+def blob_path(found: Recognised, name: str) -> Path:
+    """Where a weight file lies; raises ModelError for one outside of the package."""
+    root = found.file.parent
+    path = (root / name.replace("@model_path/", "", 1)).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ModelError(
+            f"{found.path.name} wants to read weights from outside of its package ({name!r}): refused.",
+            hint="Do not use this file: a model has no business elsewhere on the disk.",
+            code="hostile-model",
+        )
+    return path
+
+
+def value_type(message: Message | None) -> tuple[str, tuple[Dimension, ...] | None]:
     """Element type and shape of a ValueType."""
     if message is None:
         return "", None
@@ -232,7 +238,7 @@ def _type(message: Message | None) -> tuple[str, tuple[Dimension, ...] | None]:
         state = message.message(5)
         inner = state.message(1) if state is not None else None
         if inner is not None:
-            return _type(inner)
+            return value_type(inner)
         return (
             "list" if 2 in message else "tuple" if 3 in message else "dictionary" if 4 in message else ""
         ), None
@@ -249,7 +255,7 @@ def _immediate(value: Message) -> Any:
     tensor = immediate.message(1) if immediate is not None else None
     if tensor is None:
         return None
-    dtype, shape = _type(value.message(2))
+    dtype, shape = value_type(value.message(2))
     count = math.prod(size for size in shape or () if isinstance(size, int))
     if count > _SMALL_COUNT:
         return None

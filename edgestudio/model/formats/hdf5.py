@@ -10,6 +10,8 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +26,16 @@ _TEXTS = ("model_config", "keras_version", "training_config", "backend")
 
 
 class StoredArray(NamedTuple):
-    """One data set: its path inside of the file, element type, shape and stored bytes."""
+    """One data set: its path below the group of weights, element type, shape and stored bytes."""
 
     path: str
     dtype: str
     shape: tuple[int, ...]
     size_bytes: int
+    offset: int | None = None
+    """Where its bytes begin, lowest byte first and in one piece; None for one in chunks, compressed or not written."""
+    source: str = ""
+    """Its path inside of the file."""
 
 
 class Contents(NamedTuple):
@@ -49,7 +55,28 @@ def read_hdf5(path: Path, member: str = "") -> Contents:
             return _contents(_read(str(path), member))
         except _DAMAGE as error:
             raise _damaged(shown, _reason(error)) from error
-    command = [sys.executable, "-P", "-m", "edgestudio.model.formats.hdf5", str(path), member]
+    return _contents(json.loads(_child(shown, str(path), member)))
+
+
+def read_array(path: Path, member: str, array: StoredArray) -> bytes:
+    """The elements of one data set, lowest byte first, as the library unpacks them; raises ModelError when damaged."""
+    if array.size_bytes > MEMORY_LIMIT_BYTES // 2:
+        raise ModelError(
+            f"{array.path} in {path.name} is {array.size_bytes >> 20} MB and compressed, too much to unpack.",
+            hint="Save the model again without compression.",
+            code="too-large",
+        )
+    if getattr(sys, "frozen", False):
+        try:
+            return _values(str(path), member, array.source)
+        except _DAMAGE as error:
+            raise _damaged(path.name, _reason(error)) from error
+    return _child(path.name, str(path), member, array.source)
+
+
+def _child(shown: str, *arguments: str) -> bytes:
+    """What the child process writes for these arguments."""
+    command = [sys.executable, "-P", "-m", "edgestudio.model.formats.hdf5", *arguments]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * TIME_LIMIT_S, check=False
@@ -59,11 +86,14 @@ def read_hdf5(path: Path, member: str = "") -> Contents:
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise _damaged(shown, _ENDLESS if done.returncode < 0 or not lines else lines[-1][:200])
-    return _contents(json.loads(done.stdout))
+    return done.stdout
 
 
 def _contents(document: dict[str, Any]) -> Contents:
-    arrays = [StoredArray(name, dtype, tuple(shape), size) for name, dtype, shape, size in document["arrays"]]
+    arrays = [
+        StoredArray(name, dtype, tuple(shape), size, offset, name)
+        for name, dtype, shape, size, offset in document["arrays"]
+    ]
     return Contents(document["texts"], arrays, document["ranks"])
 
 
@@ -92,7 +122,7 @@ def _limit() -> None:
 def _describe(file: Any) -> dict[str, Any]:
     import h5py
 
-    arrays: list[tuple[str, str, list[int], int]] = []
+    arrays: list[tuple[str, str, list[int], int, int | None]] = []
     ranks: dict[str, int] = {}
     seen = 0
 
@@ -100,7 +130,9 @@ def _describe(file: Any) -> dict[str, Any]:
         nonlocal seen
         seen += 1
         if isinstance(item, h5py.Dataset):
-            arrays.append((path, str(item.dtype), list(item.shape or ()), int(item.nbytes)))
+            is_plain = item.dtype.byteorder != ">" and item.external is None
+            offset = item.id.get_offset() if is_plain else None
+            arrays.append((path, _name(item), list(item.shape or ()), int(item.nbytes), offset))
         else:
             names = _list(item.attrs.get("weight_names"))
             ranks.update({f"{path}/{name}": position for position, name in enumerate(names)})
@@ -110,6 +142,12 @@ def _describe(file: Any) -> dict[str, Any]:
     file.visititems(visit)
     texts = {name: text for name in _TEXTS if (text := _text(file.attrs.get(name))) is not None}
     return {"texts": texts, "arrays": arrays, "ranks": ranks}
+
+
+def _name(item: Any) -> str:
+    """The element type; Keras stores bfloat16 as two opaque bytes and says so beside them."""
+    said = _text(item.attrs.get("dtype"))
+    return said if said == "bfloat16" else str(item.dtype.name)
 
 
 def _text(value: Any) -> str | None:
@@ -123,26 +161,40 @@ def _list(value: Any) -> list[str]:
     return [_text(item) or str(item) for item in (items if isinstance(items, list) else [items])]
 
 
-def _read(path: str, member: str) -> dict[str, Any]:
+@contextmanager
+def _opened(path: str, member: str) -> Iterator[Any]:
     import h5py
 
     if not member:
         with h5py.File(path, "r") as file:
-            return _describe(file)
+            yield file
+        return
     with zipfile.ZipFile(path) as archive, archive.open(member) as inside, h5py.File(inside, "r") as file:
+        yield file
+
+
+def _read(path: str, member: str) -> dict[str, Any]:
+    with _opened(path, member) as file:
         return _describe(file)
 
 
-def _main(path: str, member: str) -> int:
-    """The child's side: JSON on stdout, or what is wrong on stderr."""
+def _values(path: str, member: str, name: str) -> bytes:
+    with _opened(path, member) as file:
+        values = file[name][()]
+        return bytes(values.astype(values.dtype.newbyteorder("<")).tobytes())
+
+
+def _main(path: str, member: str, name: str = "") -> int:
+    """The child's side: JSON or the bytes of one data set on stdout, or what is wrong on stderr."""
     _limit()
     try:
-        sys.stdout.write(json.dumps(_read(path, member)))
+        written = _values(path, member, name) if name else json.dumps(_read(path, member)).encode()
     except _DAMAGE as error:
         sys.stderr.write(_reason(error) + "\n")
         return 1
+    sys.stdout.buffer.write(written)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:3]))
+    sys.exit(_main(*sys.argv[1:4]))

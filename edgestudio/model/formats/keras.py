@@ -14,17 +14,26 @@ from edgestudio.model.formats.keras_graph import KerasGraphs
 from edgestudio.model.graph import Model, Tensor
 from edgestudio.wire.errors import ModelError
 
-_WEIGHTS = "model.weights.h5"
+WEIGHTS = "model.weights.h5"
+Places = dict[str, StoredArray]
 
 
 def read(found: Recognised) -> Model:
     """The model at `found.file`; raises ModelError when it holds no Keras model or is damaged."""
-    if head(found.file, 4)[:2] == b"PK":
-        return _read_zip(found)
-    return _read_hdf5(found)
+    return read_with_places(found)[0]
 
 
-def _read_zip(found: Recognised) -> Model:
+def read_with_places(found: Recognised) -> tuple[Model, Places]:
+    """As `read`, with the stored array behind each weight, by the weight's name."""
+    return _read_zip(found) if is_archive(found) else _read_hdf5(found)
+
+
+def is_archive(found: Recognised) -> bool:
+    """True for a `.keras` file, which holds its weights in `WEIGHTS`."""
+    return head(found.file, 4)[:2] == b"PK"
+
+
+def _read_zip(found: Recognised) -> tuple[Model, Places]:
     with opened_zip(found.file) as archive:
         config = json.loads(read_entry(archive, "config.json"))
         names = archive.namelist()
@@ -32,30 +41,31 @@ def _read_zip(found: Recognised) -> Model:
             json.loads(read_entry(archive, "metadata.json")) if "metadata.json" in names else {}
         )
         warnings = list(found.warnings)
-        if _WEIGHTS in names:
-            check_ratio(archive.getinfo(_WEIGHTS))
+        if WEIGHTS in names:
+            check_ratio(archive.getinfo(WEIGHTS))
         else:
-            warnings.append(f"{_WEIGHTS} is missing from the archive; the model has no weights")
-    stored = _zip_weights(found, warnings) if _WEIGHTS in names else []
+            warnings.append(f"{WEIGHTS} is missing from the archive; the model has no weights")
+    stored = _zip_weights(found, warnings) if WEIGHTS in names else []
     metadata = {"saved": str(version["date_saved"])} if "date_saved" in version else {}
     return _model(found, config, stored, str(version.get("keras_version") or ""), metadata, warnings)
 
 
 def _zip_weights(found: Recognised, warnings: list[str]) -> list[StoredArray]:
     try:
-        contents = read_hdf5(found.file, _WEIGHTS)
+        contents = read_hdf5(found.file, WEIGHTS)
     except ModelError as error:
         warnings.append(f"the weights cannot be listed: {error.message}")
         return []
     return [array for array in contents.arrays if not array.path.startswith("optimizer/")]
 
 
-def _read_hdf5(found: Recognised) -> Model:
+def _read_hdf5(found: Recognised) -> tuple[Model, Places]:
     contents = read_hdf5(found.file)
     texts = contents.texts
     version = texts.get("keras_version", "")
     if "model_config" not in texts:
-        return _weights_only(found, contents.arrays, version)
+        model = _weights_only(found, contents.arrays, version)
+        return model, _by_path(contents.arrays)
     metadata = {"training": _loss(texts["training_config"])} if "training_config" in texts else {}
     config = json.loads(texts["model_config"])
     return _model(found, config, _ordered(contents), version, metadata, list(found.warnings))
@@ -106,7 +116,7 @@ def _model(
     version: str,
     metadata: dict[str, str],
     warnings: list[str],
-) -> Model:
+) -> tuple[Model, Places]:
     if not isinstance(config, dict) or "class_name" not in config:
         raise ModelError(
             f"{found.path.name} is a Keras file whose configuration is not that of a model.",
@@ -115,7 +125,7 @@ def _model(
         )
     graphs = KerasGraphs(stored)
     graphs.read(config)
-    return Model(
+    model = Model(
         format="keras",
         format_version=f"Keras {version}" if version else None,
         producer=f"Keras {version}".strip() if version else None,
@@ -126,6 +136,11 @@ def _model(
         metadata={**metadata, "type": str(config["class_name"]), "layers": str(graphs.layer_count)},
         warnings=tuple(dict.fromkeys((*warnings, *graphs.warnings))),
     )
+    return model, graphs.places if graphs.graphs[0].nodes else _by_path(stored)
+
+
+def _by_path(stored: Iterable[StoredArray]) -> Places:
+    return {array.path: array for array in stored}
 
 
 def _listed(stored: Iterable[StoredArray]) -> tuple[Tensor, ...]:

@@ -28,6 +28,8 @@ class KerasGraphs:
         self.graphs: list[Graph] = []
         self.warnings: list[str] = []
         self.layer_count = 0
+        self.places: dict[str, StoredArray] = {}
+        """The stored array of each weight, by the weight's name."""
         self._stored = sorted(stored, key=lambda array: array.path)
         self._paths = [array.path for array in self._stored]
         self._order = {array.path: position for position, array in enumerate(stored)}
@@ -221,11 +223,20 @@ class KerasGraphs:
         for array in found:
             index = builder.keys.get(array.path)
             if index is None:
-                last = array.path.rpartition("/")[2]
-                index = builder.add(f"{name}/{last}", array.dtype, array.shape, "constant", array.size_bytes)
+                shown = self._weight_name(name, array)
+                index = builder.add(shown, array.dtype, array.shape, "constant", array.size_bytes)
                 builder.keys[array.path] = index
             indices.append(index)
         return indices
+
+    def _weight_name(self, layer: str, array: StoredArray) -> str:
+        """The layer's name and the weight's own, or as much of its path as no other weight has."""
+        parts = array.path.split("/")
+        for count in range(1, len(parts) + 1):
+            name = f"{layer}/{'/'.join(parts[-count:])}"
+            if self.places.setdefault(name, array) is array:
+                return name
+        return array.path
 
     def _inside(self, name: str) -> list[StoredArray]:
         """The arrays of a nested model's layer in `.h5` of Keras 3, behind the names of the models around it."""

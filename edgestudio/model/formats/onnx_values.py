@@ -93,14 +93,20 @@ def header_values(header: TensorHeader, limit: int = SMALL_COUNT) -> tuple[Any, 
         return None
     if header.raw is not None:
         return _raw_values(header.raw, header.dtype, count)
+    values = listed_values(header, limit)
+    if header.dtype in ("float16", "bfloat16") or len(values) != count:
+        return None
+    return tuple(bool(value) for value in values) if header.dtype == "bool" else tuple(values)
+
+
+def listed_values(header: TensorHeader, limit: int) -> list[Any]:
+    """What the typed lists hold, cut soon after `limit`; 16-bit types as the integers that they look like."""
     values: list[Any] = []
     for number, wire, value in header.typed:
         values += _typed_values(number, wire, value, limit)
         if len(values) > limit:
-            return None
-    if header.dtype in ("float16", "bfloat16") or len(values) != count:
-        return None
-    return tuple(bool(value) for value in values) if header.dtype == "bool" else tuple(values)
+            break
+    return values
 
 
 def _raw_values(raw: memoryview, dtype: str, count: int) -> tuple[Any, ...] | None:

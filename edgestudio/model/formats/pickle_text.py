@@ -287,12 +287,11 @@ def _children(item: Any) -> list[tuple[Any, Any]] | None:
         ("torch._utils._rebuild", "torch._tensor._rebuild")
     ):
         state = item.state if isinstance(item.state, dict) else {}
-        parts = [
-            value
-            for value in (item.state if isinstance(item.state, tuple) else ())
-            if isinstance(value, dict)
-        ]
-        inner = list(item.items) + [pair for part in (state, *parts) for pair in part.items()]
+        parts = item.state if isinstance(item.state, tuple) else ()
+        inner = list(item.items) + list(state.items())
+        for position, part in enumerate(parts):
+            # Classes of PyTorch put the dict and the slots of an object side by side; others list their fields.
+            inner += list(part.items()) if isinstance(part, dict) else [(position, part)]
         # Modules keep what belongs to them in these; the names of their weights do not hold them.
         flat = []
         for key, child in inner:

@@ -163,7 +163,7 @@ def _weights(folder: Path, warnings: list[str]) -> list[Tensor]:
             "the values of the variables are missing (variables/variables.data-*); it cannot be run"
         )
     try:
-        return variables(index)
+        return [each.tensor for each in variables(index)]
     except ModelError as error:
         warnings.append(error.message)
         return []

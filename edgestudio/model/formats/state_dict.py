@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from edgestudio.model.content import opened
 from edgestudio.model.detect import Recognised
+from edgestudio.model.dtypes import BITS
 from edgestudio.model.formats.archive import TEXT_LIMIT_BYTES, opened_zip, read_entry
 from edgestudio.model.formats.pickle_text import PickleError, Reading
-from edgestudio.model.formats.torch_values import check_names, tensors_below
+from edgestudio.model.formats.torch_values import check_names, small_storage, storage_types, tensors_below
 from edgestudio.model.graph import Model, Tensor
 from edgestudio.wire.errors import ModelError
 
-_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_COUNT_BYTES = 8
 _NO_GRAPH = (
     "the file holds weights only, no graph: export the model to ONNX or torch.export to see and run it"
 )
@@ -28,12 +32,15 @@ def read(found: Recognised) -> Model:
             with opened_zip(found.file) as archive:
                 entry = min((item for item in archive.namelist() if item.endswith("data.pkl")), key=len)
                 reading = Reading(read_entry(archive, entry))
+                warnings = [*found.warnings, *check_names(name, reading)]
+                folder = entry.removesuffix("data.pkl") + "data/"
+                weights = tensors_below(reading.value, partial(small_storage, archive, folder))
             version = "zip"
         else:
-            reading = _legacy(buffer[:TEXT_LIMIT_BYTES], name)
+            reading, storages = _legacy(memoryview(buffer), name)
+            warnings = [*found.warnings, *check_names(name, reading)]
+            weights = tensors_below(reading.value, storages.get)
             version = "legacy pickle"
-    warnings = [*found.warnings, *check_names(name, reading)]
-    weights = tensors_below(reading.value)
     if not weights:
         raise ModelError(
             f"{name} is a Python pickle that holds no tensors. It was not loaded, since loading could run code.",
@@ -53,22 +60,44 @@ def read(found: Recognised) -> Model:
     )
 
 
-def _legacy(data: bytes, name: str) -> Reading:
-    """The fourth of the pickles that old files hold in a row: magic number, protocol, system, then the object."""
-    stream = io.BytesIO(data)
+def _legacy(view: memoryview, name: str) -> tuple[Reading, dict[str, memoryview]]:
+    """The fourth of the pickles that old files hold in a row: magic number, protocol, system, then the object.
+
+    A fifth lists the storages, whose bytes follow.
+    """
+    stream = io.BytesIO(view[:TEXT_LIMIT_BYTES])
     try:
         first = Reading(stream)
-        if first.value != _MAGIC:
-            return first
+        if first.value != LEGACY_MAGIC:
+            return first, {}
         for _ in range(2):
             check_names(name, Reading(stream))
-        return Reading(stream)
+        reading = Reading(stream)
+        types = storage_types(reading.value)
+        keys = Reading(stream).value if types else ()
+        return reading, legacy_storages(view, stream.tell(), keys, types)
     except PickleError as error:
         raise ModelError(
             f"{name} is {error}.",
             hint="Fetch it again and compare its size or checksum with the source.",
             code="damaged-model",
         ) from error
+
+
+def legacy_storages(
+    view: memoryview, position: int, keys: Any, types: Mapping[str, str]
+) -> dict[str, memoryview]:
+    """The bytes of each storage behind the pickles of an old file: how many elements, then the elements."""
+    found: dict[str, memoryview] = {}
+    for key in map(str, keys if isinstance(keys, list) else ()):
+        count = int.from_bytes(view[position : position + _COUNT_BYTES], "little")
+        position += _COUNT_BYTES
+        size = count * BITS.get(types.get(key, ""), 0) // 8
+        if (not size and count) or position + size > len(view):
+            break  # from here on nobody knows where the next one begins
+        found[key] = view[position : position + size]
+        position += size
+    return found
 
 
 def _facts(value: Any, weights: list[Tensor]) -> dict[str, str]:

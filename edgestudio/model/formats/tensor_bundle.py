@@ -6,6 +6,7 @@ The index is a LevelDB table: https://github.com/google/leveldb/blob/main/doc/ta
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from edgestudio.model.content import opened
 from edgestudio.model.formats.tensorflow_values import dtype_of, shape_of
@@ -30,36 +31,41 @@ _NOT_WEIGHTS = (
 )
 
 
-def variables(index: Path) -> list[Tensor]:
-    """The model's variables with type and shape, those of the optimiser left out; raises ModelError."""
+class Variable(NamedTuple):
+    """A variable of the checkpoint: its type and shape, and in which file, from where on, its bytes lie."""
+
+    tensor: Tensor
+    shard: int
+    offset: int
+
+
+def variables(index: Path) -> list[Variable]:
+    """The model's variables, those of the optimiser left out; raises ModelError."""
     with opened(index) as buffer:
         view = memoryview(buffer)
         try:
-            found = [tensor for key, value in _entries(view) if (tensor := _variable(key, value)) is not None]
+            found = [one for key, value in _entries(view) if (one := _variable(key, value)) is not None]
         except (IndexError, ValueError) as error:
             raise ModelError(
                 f"{index.name} is a checkpoint index that is damaged: {error}.",
                 hint="Copy the whole SavedModel folder again.",
                 code="damaged-model",
             ) from error
-    if any(tensor.name.startswith(_EVERY) for tensor in found):
+    if any(one.tensor.name.startswith(_EVERY) for one in found):
         # Keras exports hold every variable a second time, in lists by kind.
-        found = [tensor for tensor in found if not tensor.name.startswith(_AGAIN)]
+        found = [one for one in found if not one.tensor.name.startswith(_AGAIN)]
     return found
 
 
-def _variable(key: bytes, value: memoryview) -> Tensor | None:
+def _variable(key: bytes, value: memoryview) -> Variable | None:
     name = key.decode("utf-8", "replace")
     if not name or any(part in name for part in _NOT_WEIGHTS):
         return None
     entry = Message(value)
-    return Tensor(
-        name.removesuffix(_SUFFIX),
-        dtype_of(entry.integer(1)),
-        shape_of(entry.message(2)) if 2 in entry else (),
-        "constant",
-        entry.integer(5),
-    )
+    shape = shape_of(entry.message(2)) if 2 in entry else ()
+    dtype = dtype_of(entry.integer(1))
+    tensor = Tensor(name.removesuffix(_SUFFIX), dtype, shape, "constant", entry.integer(5))
+    return Variable(tensor, entry.integer(3), entry.integer(4))
 
 
 def _entries(view: memoryview) -> list[tuple[bytes, memoryview]]:

@@ -56,22 +56,27 @@ def tensor_of(message: Message) -> tuple[str, Shape, tuple[Any, ...] | None]:
 
 def _listed(message: Message, dtype: str, count: int) -> tuple[Any, ...] | None:
     """Elements from the typed lists, of which the last stands for all that follow."""
-    values: list[Any]
-    if dtype in ("float32", "float64"):
-        values = message.reals(5 if dtype == "float32" else 6, double=dtype == "float64")
-    elif dtype in ("int32", "int16", "int8", "uint8", "uint16"):
-        values = list(message.integers(7))
-    elif dtype == "int64":
-        values = list(message.integers(10))
-    elif dtype == "bool":
-        values = [bool(value) for value in message.integers(11)]
-    else:
+    values = listed_elements(message, dtype)
+    if values is None or len(values) > count:
         return None
     # Nothing at all stands for zeros.
     values = values or [False if dtype == "bool" else 0]
-    if len(values) > count:
-        return None
     return tuple(values + [values[-1]] * (count - len(values)))
+
+
+def listed_elements(message: Message, dtype: str) -> list[Any] | None:
+    """What the typed list of a TensorProto holds; None for a type that has none here."""
+    if dtype in ("float32", "float64"):
+        return message.reals(5 if dtype == "float32" else 6, double=dtype == "float64")
+    if dtype in ("int32", "int16", "int8", "uint8", "uint16"):
+        return list(message.integers(7))
+    if dtype in ("int64", "uint32", "uint64"):
+        return list(message.integers({"int64": 10, "uint32": 16, "uint64": 17}[dtype]))
+    if dtype == "bool":
+        return [bool(value) for value in message.integers(11)]
+    if dtype == "float16":
+        return [float(value) for value in np.array(message.integers(13), np.uint16).view(np.float16)]
+    return None
 
 
 def attribute_of(message: Message) -> Any:

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgestudio.model.building import GraphBuilder
 from edgestudio.model.formats.pickle_text import Made
+from edgestudio.model.formats.torch_parts import (
+    Methods,
+    Module,
+    Named,
+    Packed,
+    Ref,
+    decide,
+    flat,
+    operator_name,
+    plain,
+)
 from edgestudio.model.formats.torch_values import tensor_of
 from edgestudio.model.graph import Graph, Node, Tensor, TensorKind
 
@@ -16,45 +28,6 @@ _MAX_CALLS = 64
 """How deep calls may nest; modules of honest models stay below ten."""
 _SILENT = {"ops.prim.RaiseException", "ops.prim.SetAttr"}
 _TRANSPARENT = {"annotate", "unchecked_cast", "ops.prim.unchecked_cast"}
-
-
-class Methods:
-    """Classes and functions of an archive by their dotted names."""
-
-    def __init__(self) -> None:
-        self.functions: dict[str, ast.FunctionDef] = {}
-
-    def add(self, module: str, tree: ast.Module) -> None:
-        """Note every function and method of one file."""
-        for item in tree.body:
-            if isinstance(item, ast.FunctionDef):
-                self.functions[f"{module}.{item.name}"] = item
-            elif isinstance(item, ast.ClassDef):
-                for member in item.body:
-                    if isinstance(member, ast.FunctionDef):
-                        self.functions[f"{module}.{item.name}.{member.name}"] = member
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A tensor or other value that only exists while the model runs, by its unique name."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A submodule, with the path by which the model holds it."""
-
-    made: Made
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A dotted name in the code, such as torch.conv2d."""
-
-    path: str
 
 
 @dataclass(slots=True)
@@ -71,12 +44,15 @@ class _Place:
 class CodeReader:
     """Reads the `forward` of a module; `graphs[0]` is the result."""
 
-    def __init__(self, methods: Methods, constants: list[Any]) -> None:
+    def __init__(
+        self, methods: Methods, constants: list[Any], weights: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.graphs: list[Graph] = []
         self.warnings: list[str] = []
         self.used_weights: set[str] = set()
         self._functions = methods.functions
         self._constants = constants
+        self._weights = weights or {}
         self._count = 0
         self._kinds: dict[str, tuple[str, TensorKind]] = {}
 
@@ -105,7 +81,7 @@ class CodeReader:
             )
             inputs.append(index)
         self._body(place, forward.body)
-        outputs = [self._index(place, item) for item in _flat(place.returned)]
+        outputs = [self._index(place, item) for item in flat(place.returned)]
         for index in outputs:
             if index >= 0 and place.builder.kinds[index] == "activation":
                 place.builder.kinds[index] = "output"
@@ -148,6 +124,9 @@ class CodeReader:
 
     def _branch(self, place: _Place, statement: ast.If) -> None:
         test = self._value(place, statement.test)
+        if isinstance(test, bool):  # how a module was made, not what it is given: only one side is ever run
+            self._body(place, statement.body if test else statement.orelse)
+            return
         sides = [self._nested(place, body) for body in (statement.body, statement.orelse)]
         changed = [
             name
@@ -218,7 +197,7 @@ class CodeReader:
             if index >= 0:
                 inputs.append(index)
             elif argument is not None:
-                attributes.setdefault(f"argument {position}", _plain(argument))
+                attributes.setdefault(f"argument {position}", plain(argument))
         outs = tuple(Ref(name if count == 1 else f"{name}:{slot}") for slot in range(count))
         indices = tuple(place.builder.find(out.key) for out in outs)
         shown = f"{place.scope}/{name}" if place.scope else name
@@ -237,6 +216,8 @@ class CodeReader:
             if builder.kinds[index] != "constant":
                 kind: TensorKind = "activation" if value.name in self.used_weights else "constant"
                 builder.describe(index, value.dtype, value.shape, kind, value.size_bytes)
+                if value.quantization is not None:
+                    builder.quantizations[index] = value.quantization
                 self.used_weights.add(value.name)
             return index
         return -1
@@ -272,6 +253,8 @@ class CodeReader:
             return self._node(place, "aten::__getitem__", [owner, key], {})[0]
         if isinstance(expression, ast.IfExp):
             test = self._value(place, expression.test)
+            if isinstance(test, bool):
+                return self._value(place, expression.body if test else expression.orelse)
             sides = [self._value(place, expression.body), self._value(place, expression.orelse)]
             return self._node(place, "prim::If", [test, *sides], {})[0]
         parts = [
@@ -295,12 +278,38 @@ class CodeReader:
             changed = place.variables.get(f"{owner.path}.{name}")
             if changed is not None:
                 return changed
-            state = owner.made.state if isinstance(owner.made.state, dict) else {}
-            value = state.get(name)
-            if isinstance(value, Made):
-                return tensor_of(path, value) or Module(value, path)
-            return value
+            state = owner.made.state
+            if isinstance(state, tuple):
+                self._restore(place, owner, state)
+                return place.variables.get(f"{owner.path}.{name}")
+            return self._held(path, state.get(name)) if isinstance(state, dict) else None
         return self._node(place, f"prim::{name}", [owner], {})[0]
+
+    def _held(self, path: str, value: Any) -> Any:
+        """What a module holds at a path: a weight, a submodule or a plain value."""
+        if isinstance(value, Made):
+            return self._weights.get(path) or tensor_of(path, value) or Module(value, path)
+        if isinstance(value, tuple):
+            return tuple(self._held(f"{path}.{at}", item) for at, item in enumerate(value))
+        return value
+
+    def _restore(self, place: _Place, owner: Module, state: tuple[Any, ...]) -> None:
+        """Follow how a module that lists its fields, as quantised ones do, puts them back."""
+        function = self._functions.get(f"{owner.made.name}.__setstate__")
+        if function is not None:
+            fields = self._held(owner.path, state)
+            self._inline(place, function, [owner, fields], {}, owner.path)
+
+    def _unpacked(self, arguments: list[Any]) -> list[Any]:
+        """The arguments with the weights in the place of what keeps them packed for a quantised operator."""
+        found: list[Any] = []
+        for item in arguments:
+            if isinstance(item, Module) and ".torch.classes." in item.made.name:
+                parts = flat(self._held(item.path, item.made.state))
+                found += [part for part in parts if isinstance(part, Tensor)]
+            else:
+                found += item.parts if isinstance(item, Packed) else [item]
+        return found
 
     def _call(self, place: _Place, call: ast.Call, count: int) -> Any:
         arguments = [self._value(place, item) for item in call.args]
@@ -323,11 +332,17 @@ class CodeReader:
         function = self._functions.get(path)
         if function is not None:
             return self._inline(place, function, arguments, keywords, None)
+        arguments = self._unpacked(arguments)
+        if path.endswith("_prepack"):
+            return Packed(tuple(item for item in arguments if isinstance(item, (Ref, Tensor))))
+        decided = decide(path, arguments)
+        if decided is not None:
+            return decided
         attributes = {
-            key: _plain(value) for key, value in keywords.items() if not isinstance(value, (Ref, Tensor))
+            key: plain(value) for key, value in keywords.items() if not isinstance(value, (Ref, Tensor))
         }
         arguments += [value for value in keywords.values() if isinstance(value, (Ref, Tensor))]
-        outs = self._node(place, _operator_name(path), arguments, attributes, count)
+        outs = self._node(place, operator_name(path), arguments, attributes, count)
         return outs[0] if count == 1 else outs
 
     def _inline(
@@ -353,29 +368,3 @@ class CodeReader:
         self._body(inner, function.body)
         place.variables.update({name: value for name, value in inner.variables.items() if "." in name})
         return inner.returned
-
-
-def _operator_name(path: str) -> str:
-    if path.startswith("torch."):
-        return f"aten::{path[6:].rpartition('.')[2]}"
-    if path.startswith("ops."):
-        space, _, name = path[4:].partition(".")
-        return f"{space}::{name}"
-    return f"prim::{path or 'call'}"
-
-
-def _plain(value: Any) -> Any:
-    """A literal as an attribute; anything else by its kind."""
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value[:256]]
-    if isinstance(value, Named):
-        return value.path
-    return type(value).__name__
-
-
-def _flat(value: Any) -> list[Any]:
-    if isinstance(value, (tuple, list)):
-        return [item for inner in value for item in _flat(inner)]
-    return [value]

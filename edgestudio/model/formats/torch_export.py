@@ -134,6 +134,11 @@ class _Reader:
         )
 
 
+def dtype_of(code: Any) -> str:
+    """Numpy's name of a ScalarType, "" for one that is not known."""
+    return _DTYPES.get(code, "") if isinstance(code, int) else ""
+
+
 def _tensor(value: dict[str, Any]) -> tuple[str, tuple[Dimension, ...]]:
     dims: list[Dimension] = []
     for size in value.get("sizes") or ():
@@ -142,7 +147,7 @@ def _tensor(value: dict[str, Any]) -> tuple[str, tuple[Dimension, ...]]:
         else:
             expression = size.get("as_expr") or {}
             dims.append(str(expression.get("expr_str") or "") or None)
-    return _DTYPES.get(int(value.get("dtype") or 0), ""), tuple(dims)
+    return dtype_of(value.get("dtype")), tuple(dims)
 
 
 def _names(argument: dict[str, Any]) -> list[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import zipfile
+from functools import partial
 from typing import Any
 
 from edgestudio.model.content import opened
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats.archive import opened_zip, read_entry
 from edgestudio.model.formats.pickle_text import Made, Reading
-from edgestudio.model.formats.torch_code import CodeReader, Methods
-from edgestudio.model.formats.torch_values import check_names, tensor_of, tensors_below
+from edgestudio.model.formats.torch_code import CodeReader
+from edgestudio.model.formats.torch_parts import Methods
+from edgestudio.model.formats.torch_values import check_names, small_storage, tensor_of, tensors_below
 from edgestudio.model.graph import Model
 from edgestudio.wire.errors import ModelError
 
@@ -39,6 +41,8 @@ def read(found: Recognised) -> Model:
         )
         methods = _code(archive, f"{root}code/", names)
         metadata = _extra(archive, root, names)
+        storage_of = partial(small_storage, archive, f"{root}data/")
+        known = {tensor.name: tensor for tensor in tensors_below(reading.value, storage_of)}
     module = reading.value
     if not isinstance(module, Made) or not module.name.startswith("__torch__"):
         raise ModelError(
@@ -46,10 +50,10 @@ def read(found: Recognised) -> Model:
             hint="Save it again with torch.jit.save, or open the file it was made from.",
             code="no-graph",
         )
-    reader = CodeReader(methods, constants)
+    reader = CodeReader(methods, constants, known)
     reader.read(module)
     used = reader.used_weights
-    weights = [tensor for tensor in tensors_below(module) if tensor.name not in used]
+    weights = [tensor for tensor in known.values() if tensor.name not in used]
     if any(value.kind == "input" and value.shape is None for value in reader.graphs[0].tensors):
         warnings.append(
             "the file does not say how large its inputs are, so operations and memory are not counted; "

@@ -1,0 +1,47 @@
+"""Weights of formats that keep them as plain bytes at a place that is known: TFLite, safetensors, OpenVINO."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+from edgestudio.model.arrays import Loader, array_at, mapped
+from edgestudio.model.detect import Recognised
+from edgestudio.model.formats import openvino as ir
+from edgestudio.model.formats import safetensors as tensors
+from edgestudio.model.formats import tflite as flat
+
+
+def tflite(found: Recognised) -> dict[str, Loader]:
+    """A function for each constant of every subgraph."""
+    buffer = mapped(found.file)
+    known: dict[str, Loader] = {}
+    for name, dtype, shape, start, size in flat.stored_constants(buffer):
+        known.setdefault(name, partial(array_at, buffer, start, size, dtype, shape))
+    return known
+
+
+def safetensors(found: Recognised) -> dict[str, Loader]:
+    """A function for each weight."""
+    model = tensors.read(found)
+    buffer = mapped(found.file)
+    length = int.from_bytes(buffer[:8], "little")
+    header = json.loads(bytes(buffer[8 : 8 + length]))
+    known: dict[str, Loader] = {}
+    for tensor in model.weights:
+        start, end = header[tensor.name]["data_offsets"]
+        shape = tuple(size for size in tensor.shape or () if isinstance(size, int))
+        known[tensor.name] = partial(array_at, buffer, 8 + length + start, end - start, tensor.dtype, shape)
+    return known
+
+
+def openvino(found: Recognised) -> dict[str, Loader]:
+    """A function for each constant of the main graph; none where the `.bin` file is missing."""
+    weights = found.file.with_suffix(".bin")
+    if not weights.is_file():
+        return {}
+    buffer = mapped(weights)
+    return {
+        name: partial(array_at, buffer, start, size, dtype, shape)
+        for name, dtype, shape, start, size in ir.stored_constants(found.file)
+    }

@@ -1,0 +1,85 @@
+"""Weights of TensorFlow models: constants of the graph and its functions, variables of the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from edgestudio.model.arrays import MAX_UNPACKED, Array, Loader, array_at, mapped
+from edgestudio.model.content import Buffer
+from edgestudio.model.detect import Recognised
+from edgestudio.model.dtypes import elements
+from edgestudio.model.formats.tensor_bundle import Variable, variables
+from edgestudio.model.formats.tensorflow_values import dtype_of, listed_elements, shape_of
+from edgestudio.model.message import Message
+
+
+def graphdef(found: Recognised) -> dict[str, Loader]:
+    """A function for each constant."""
+    return _constants(Message(memoryview(mapped(found.file))))
+
+
+def savedmodel(found: Recognised) -> dict[str, Loader]:
+    """A function for each variable and each constant of the graph and the functions in it."""
+    known: dict[str, Loader] = {}
+    folder = found.file.parent / "variables"
+    shards = sorted(folder.glob("variables.data-*"))
+    if (folder / "variables.index").is_file():
+        for variable in variables(folder / "variables.index"):
+            if 0 <= variable.shard < len(shards):
+                path = shards[variable.shard]
+                known[variable.tensor.name] = partial(_variable, mapped(path), variable)
+    for meta in Message(memoryview(mapped(found.file))).messages(2):
+        definition = meta.message(2)
+        if definition is not None:
+            for name, loader in _constants(definition).items():
+                known.setdefault(name, loader)
+            break
+    return known
+
+
+def _variable(buffer: Buffer, variable: Variable) -> Array | None:
+    tensor = variable.tensor
+    shape = tuple(size for size in tensor.shape or () if isinstance(size, int))
+    return array_at(buffer, variable.offset, tensor.size_bytes or 0, tensor.dtype, shape)
+
+
+def _constants(definition: Message) -> dict[str, Loader]:
+    known: dict[str, Loader] = {}
+    for node in _nodes(definition):
+        if node.text(2) != "Const":
+            continue
+        for entry in node.messages(5):
+            value = entry.message(2)
+            tensor = value.message(8) if value is not None and entry.text(1) == "value" else None
+            if tensor is not None:
+                known.setdefault(node.text(1), partial(_array, tensor))
+    return known
+
+
+def _nodes(definition: Message) -> Iterator[Message]:
+    """The nodes of the graph, then those of its functions."""
+    yield from definition.messages(1)
+    library = definition.message(2)
+    for function in library.messages(1) if library is not None else ():
+        yield from function.messages(3)
+
+
+def _array(tensor: Message) -> Array | None:
+    dtype, shape = dtype_of(tensor.integer(1)), shape_of(tensor.message(2)) if 2 in tensor else ()
+    count = elements(shape)
+    if count is None or shape is None or count > MAX_UNPACKED:
+        return None
+    sizes = [size for size in shape if isinstance(size, int)]
+    views = tensor.views(4)
+    if views and len(views[-1]):
+        return array_at(views[-1], 0, len(views[-1]), dtype, sizes)
+    values = listed_elements(tensor, dtype)
+    if not values or len(values) > count:
+        return np.zeros(sizes, np.float32) if values == [] else None
+    # The last element stands for all that follow.
+    filled = np.full(count, values[-1], np.dtype(dtype))
+    filled[: len(values)] = values
+    return filled.reshape(sizes)
