@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgestudio.model.dtypes import BITS, elements, is_float, size_bytes
+from edgestudio.model.activations import activation_bytes, makes_weights
+from edgestudio.model.dtypes import BITS, elements, is_float
 from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
-from edgestudio.model.macs import OPAQUE, Call, Shape, count
+from edgestudio.model.loops import WHILE_LOOPS, while_trips
+from edgestudio.model.macs import OPAQUE, Call, Shape, count, is_counted
 from edgestudio.model.memory import peak
+from edgestudio.model.sizes import names_in, size_of
 
 _CONTROL_ONE_OF = {
     "If",
@@ -24,13 +27,6 @@ _CONTROL_ONE_OF = {
 }
 _BIAS_OPS = {"QLinearConv", "QGemm", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _PACKED_WEIGHTS = {"MatMulNBits", "MatMulBnb4"}
-# Where shape inference gives up, these still write as many bytes as they read.
-_KEEP_SIZE = {
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Relu", "Sigmoid", "Softmax", "Clip", "Tanh",
-    "LeakyRelu", "Exp", "Sqrt", "Neg", "Dropout", "BatchNormalization",
-}  # fmt: skip
-_READS_WEIGHTS = {"Constant", "ReadVariableOp", "VarHandleOp", "VariableV2"}
-_ADD_SIZES = {"Concat", "CONCATENATION", "concat"}
 _SMALL_TYPES = {name for name, bits in BITS.items() if bits <= 8 and name != "bool"}
 
 
@@ -54,7 +50,7 @@ def batch_symbols(model: Model) -> dict[str, int]:
     """Symbolic first dimensions of the inputs, set to one sample: what figures are given for by default."""
     main = model.main
     firsts = [shape[0] for index in main.inputs if (shape := main.tensors[index].shape)]
-    return {name: 1 for name in firsts if isinstance(name, str)}
+    return {name: 1 for first in firsts if isinstance(first, str) for name in names_in(first)}
 
 
 def analyse(
@@ -66,9 +62,10 @@ def analyse(
     """
     chosen = {**batch_symbols(model), **(dimensions or {})}
     source = bound or model
-    shapes = [[_numbers(tensor.shape, chosen) for tensor in graph.tensors] for graph in source.graphs]
-    walker = _Walker(model, shapes)
-    macs = walker.graph_macs(0) if model.graphs else None
+    batch = _batch(model.main, chosen)
+    shapes = [[_numbers(tensor.shape, chosen, batch) for tensor in graph.tensors] for graph in source.graphs]
+    walker = _Walker(model, source, shapes)
+    macs = walker.graph_macs(0) if model.main.nodes else None
     graphs = tuple(
         replace(
             graph,
@@ -99,26 +96,38 @@ def _with_macs(node: Node, macs: int | None) -> Node:
     return node if node.macs == macs else replace(node, macs=macs)
 
 
-def _numbers(shape: tuple[Dimension, ...] | None, chosen: Mapping[str, int]) -> Shape:
-    """The shape in numbers, None when a dimension but the first stays unknown."""
+def _numbers(shape: tuple[Dimension, ...] | None, chosen: Mapping[str, int], batch: int) -> Shape:
+    """The shape in numbers, None when a dimension but the first stays unknown; an open first one is the batch."""
     if shape is None:
         return None
     sizes: list[int] = []
     for position, size in enumerate(shape):
-        number = chosen.get(size) if isinstance(size, str) else size
-        if number is None and position == 0 and len(shape) > 1:
-            number = 1
+        number = size_of(size, chosen) if isinstance(size, str) else size
+        is_open = size is None or (isinstance(size, str) and size.isidentifier())
+        if number is None and position == 0 and len(shape) > 1 and is_open:
+            number = batch
         if number is None or number < 0:
             return None
         sizes.append(number)
     return tuple(sizes)
 
 
-class _Walker:
-    """Counts graph by graph, through bodies of control flow and functions."""
+def _batch(main: Graph, chosen: Mapping[str, int]) -> int:
+    """How many samples are counted where a first size has no name: as many as the first input has, else one."""
+    for index in main.inputs:
+        tensor = main.tensors[index]
+        first = chosen.get(f"{tensor.name}:0")
+        if first is not None and tensor.shape and tensor.shape[0] is None:
+            return first
+    return 1
 
-    def __init__(self, model: Model, shapes: list[list[Shape]]) -> None:
+
+class _Walker:
+    """Counts graph by graph, through bodies of control flow and functions; `source` knows the most shapes."""
+
+    def __init__(self, model: Model, source: Model, shapes: list[list[Shape]]) -> None:
         self.model = model
+        self.source = source
         self.shapes = shapes
         self.node_macs: list[list[int | None]] = [[None] * len(graph.nodes) for graph in model.graphs]
         self.unknown: Counter[str] = Counter()
@@ -131,14 +140,21 @@ class _Walker:
             return self._totals.get(index)
         self._totals[index] = 0  # a function that calls itself ends here
         total: int | None = 0
-        shapes = self.shapes[index]
-        for position, node in enumerate(self.model.graphs[index].nodes):
+        graph, shapes = self.model.graphs[index], self.shapes[index]
+        for position, node in enumerate(graph.nodes):
             ins = [shapes[tensor] if tensor >= 0 else None for tensor in node.inputs]
             outs = [shapes[tensor] if tensor >= 0 else None for tensor in node.outputs]
             macs = count(self.model.format, Call(node, ins, outs))
+            if macs == 0 and self.model.format == "keras" and not is_counted(node.op):
+                # A layer class that is not known here multiplies by its matrices in a way that nobody knows.
+                weights = [graph.tensors[at] for at in node.inputs if at >= 0]
+                if any(one.kind == "constant" and len(one.shape or ()) > 1 for one in weights):
+                    macs = None
             if macs is None:
                 self.unknown[node.op] += 1
             inner = [self.graph_macs(body) for body in node.subgraphs]
+            if len(inner) == 2 and node.op == "prim::If":
+                inner = self._taken(index, node, inner)
             if inner and macs is not None:
                 known = [value for value in inner if value is not None]
                 one_of = node.op in _CONTROL_ONE_OF
@@ -153,10 +169,20 @@ class _Walker:
         self._totals[index] = total
         return total
 
+    def _taken(self, index: int, node: Node, inner: list[int | None]) -> list[int | None]:
+        """Of the two sides of a branch the one that is taken, both where that is not known."""
+        values = self.source.graphs[index].tensors[node.inputs[0]].values if node.inputs else None
+        return inner if values is None or len(values) != 1 else [inner[0 if values[0] else 1]]
+
     def _trips(self, index: int, node: Node) -> int:
         """How often a body runs: as a constant or the scanned length says, once where the file does not."""
-        graph, source = self.model.graphs[index], node.inputs[0] if node.inputs else -1
+        graph, source = self.source.graphs[index], node.inputs[0] if node.inputs else -1
         trips: Any = None
+        if node.op == "TimeDistributed":
+            shape = self.shapes[index][source] if source >= 0 else None
+            return shape[1] if shape is not None and len(shape) > 1 else 1
+        if node.op in WHILE_LOOPS and len(node.subgraphs) == 2:
+            return while_trips(self.source, graph, node) or 1
         if node.op == "Loop" and source >= 0:
             values = graph.tensors[source].values
             trips = values[0] if values and len(values) == 1 else None
@@ -172,7 +198,7 @@ class _Walker:
     def peak(self, index: int) -> tuple[int | None, str | None, list[int]]:
         """Peak bytes, the name of the node where it is, and bytes alive at each node of one graph."""
         graph = self.model.graphs[index]
-        sizes = _sizes(graph, self.shapes[index])
+        sizes = activation_bytes(graph, self.shapes[index])
         inner = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
         found = peak(graph, sizes, inner)
         if found.unknown or found.node is None or any(node.op in OPAQUE for node in graph.nodes):
@@ -184,42 +210,10 @@ class _Walker:
         if index not in self._peaks and index < len(self.model.graphs):
             self._peaks[index] = 0
             graph = self.model.graphs[index]
-            sizes = _sizes(graph, self.shapes[index])
+            sizes = activation_bytes(graph, self.shapes[index])
             nested = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
             self._peaks[index] = peak(graph, sizes, nested).size_bytes or 0
         return self._peaks.get(index, 0)
-
-
-def _sizes(graph: Graph, shapes: list[Shape]) -> list[int | None]:
-    """Bytes of every activation; weights count nothing, those that operators without inputs make included."""
-    sizes = [_size(tensor, shape) for tensor, shape in zip(graph.tensors, shapes, strict=True)]
-    for node in graph.nodes:
-        for tensor in node.outputs:
-            if tensor < 0:
-                continue
-            if node.op in _READS_WEIGHTS or node.op.startswith("constexpr_") or _makes_weights(graph, node):
-                sizes[tensor] = 0
-            elif sizes[tensor] is None and node.op in _KEEP_SIZE and node.inputs and node.inputs[0] >= 0:
-                sizes[tensor] = sizes[node.inputs[0]]
-            elif sizes[tensor] is None and node.op in _ADD_SIZES:
-                parts = [sizes[source] for source in node.inputs if source >= 0]
-                sizes[tensor] = None if None in parts else sum(part or 0 for part in parts)
-    return sizes
-
-
-def _makes_weights(graph: Graph, node: Node) -> bool:
-    """True for ConstantOfShape of a constant shape: how models with made-up weights are kept small."""
-    source = node.inputs[0] if node.op == "ConstantOfShape" and node.inputs else -1
-    return source >= 0 and graph.tensors[source].kind == "constant"
-
-
-def _size(tensor: Tensor, shape: Shape) -> int | None:
-    """Bytes of an activation; texts, sequences and the small integers that compute shapes count nothing."""
-    if tensor.kind == "constant" or tensor.dtype == "string" or "(" in tensor.dtype:
-        return 0
-    if shape is None:
-        return 0 if tensor.dtype in ("int64", "int32", "bool", "resource", "variant") else None
-    return size_bytes(tensor.dtype or "float32", shape)
 
 
 def _parameters(model: Model) -> list[tuple[str, int, int]]:
@@ -231,11 +225,19 @@ def _parameters(model: Model) -> list[tuple[str, int, int]]:
     found: list[tuple[str, int, int]] = []
     for tensor in model.weights:
         number = elements(tensor.shape)
-        if number is not None and (is_float(tensor.dtype) or tensor.dtype in _SMALL_TYPES):
+        if number is not None and (
+            model.format == "keras" or is_float(tensor.dtype) or tensor.dtype in _SMALL_TYPES
+        ):
             found.append((tensor.dtype, number, tensor.size_bytes or 0))
     for graph in model.graphs:
-        found += _graph_parameters(graph)
+        found += _variables(graph) if model.format == "keras" else _graph_parameters(graph)
     return found
+
+
+def _variables(graph: Graph) -> list[tuple[str, int, int]]:
+    """A Keras file stores the variables of its layers and nothing else, counters among them: all count, as there."""
+    constants = [tensor for tensor in graph.tensors if tensor.kind == "constant"]
+    return [(each.dtype, elements(each.shape) or 0, each.size_bytes or 0) for each in constants]
 
 
 def _graph_parameters(graph: Graph) -> list[tuple[str, int, int]]:
@@ -250,7 +252,7 @@ def _graph_parameters(graph: Graph) -> list[tuple[str, int, int]]:
             skipped.update(node.inputs[1:])
         elif node.op in ("QLinearConv", "QLinearMatMul"):
             skipped.update(node.inputs[slot] for slot in (1, 2, 4, 5, 6, 7) if slot < len(node.inputs))
-        elif node.op == "Constant" or _makes_weights(graph, node):
+        elif node.op == "Constant" or makes_weights(graph, node):
             made += node.outputs[:1]
         elif node.op in _PACKED_WEIGHTS and len(node.inputs) > 1:
             rows, columns = node.attributes.get("N"), node.attributes.get("K")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,19 @@ from edgestudio.model.layout import Layout, lay_out_boxes
 from edgestudio.model.reading import read_recognised
 from edgestudio.wire.progress import Progress
 
+<<<<<<< HEAD
 # What adds up is imported after the first picture: it would only hold that up.
 if TYPE_CHECKING:
     from edgestudio.model.analysis import Analysis
+=======
+_INFERRED = {
+    "graphdef": "edgestudio.model.formats.tensorflow_shapes",
+    "savedmodel": "edgestudio.model.formats.tensorflow_shapes",
+    "torchscript": "edgestudio.model.formats.torch_shapes",
+    "keras": "edgestudio.model.formats.keras_shapes",
+}
+"""What works out the shapes of formats whose files leave them out."""
+>>>>>>> 8922e70 (Shapes of TorchScript, open dimensions by input and axis, loops that say how often they run)
 
 
 def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
@@ -98,11 +109,11 @@ def _analysed(
 
         bound = tflite_rows.with_rows(tflite.read(found, is_bound=True), model)
         return analyse(settled(model, given), bound, dimensions)
-    if found.format in ("graphdef", "savedmodel"):
-        from edgestudio.model.formats import tensorflow_shapes
-
-        bound = tensorflow_shapes.infer_shapes(model, dimensions)
-        return analyse(bound if dimensions else model, bound, dimensions)
+    if found.format in _INFERRED:
+        infer_shapes = importlib.import_module(_INFERRED[found.format]).infer_shapes
+        with uncollected():
+            bound = infer_shapes(model, dimensions)
+            return analyse(bound if dimensions else model, bound, dimensions)
     if found.format != "onnx" or not model.main.nodes:
         with uncollected():
             return analyse(settled(model, given), None, dimensions)

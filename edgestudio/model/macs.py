@@ -123,6 +123,48 @@ def _keras_attention(call: Call) -> int:
     return batch * heads * (projected + steps * value[1] * (depth + out))
 
 
+def _keras_grouped_attention(call: Call) -> int:
+    """GroupQueryAttention: as MultiHeadAttention, with fewer heads for keys and values."""
+    query, value = call.shape(0), call.shape(1)
+    heads, pairs, depth = (
+        int(call.node.attributes[key]) for key in ("num_query_heads", "num_key_value_heads", "head_dim")
+    )
+    if len(query) != 3 or len(value) != 3:
+        raise LookupError("shapes")
+    batch, steps, width = query
+    projected = 2 * steps * width * heads * depth + 2 * value[1] * value[2] * pairs * depth
+    return batch * (projected + 2 * steps * value[1] * heads * depth)
+
+
+_GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
+
+
+def _both_ways(call: Call) -> int:
+    """Bidirectional: two layers of the wrapped kind."""
+    data, units = call.shape(0), int(call.node.attributes["units"])
+    gates = _GATES[str(call.node.attributes["layer"])]
+    return 2 * math.prod(data[:-1]) * gates * units * (data[-1] + units)
+
+
+def _convolving_recurrent(call: Call) -> int:
+    """ConvLSTM: at each step a convolution of the data and one of the state, both of the output's size."""
+    out, data = call.outs[0], call.shape(0)
+    count = len(data) - 3
+    if out is None:
+        raise LookupError("output")
+    positions = math.prod(out[-count - 1 : -1]) * data[0] * data[1]
+    return positions * (math.prod(call.shape(1)) + math.prod(call.shape(2)))
+
+
+def _each_step(call: Call) -> int:
+    """TimeDistributed: the output counts every step, so that the wrapped layer's own rule fits."""
+    inner = str(call.node.attributes.get("layer"))
+    if inner in _GATES or "Attention" in inner:
+        raise LookupError(inner)
+    rule = RULES["keras"].get(inner)
+    return 0 if rule is None else rule(call)
+
+
 def _separable(call: Call) -> int:
     depthwise, pointwise = call.shape(1), call.shape(2)
     channels = math.prod(pointwise[:-1])
@@ -173,6 +215,11 @@ def _network_convolution(call: Call) -> int:
     return (_transposed(1) if call.flag("isDeconvolution") else _convolution(1))(call)
 
 
+def _unknown(call: Call) -> int:
+    """An operator that multiplies in a way that is not followed here."""
+    raise LookupError(call.node.op)
+
+
 _CONV, _CONV_LAST = _convolution(1), _convolution(0, -1)
 
 RULES: dict[str, dict[str, Rule]] = {
@@ -208,9 +255,11 @@ RULES: dict[str, dict[str, Rule]] = {
         "Conv1D": _CONV_LAST, "Conv2D": _CONV_LAST, "Conv3D": _CONV_LAST, "DepthwiseConv1D": _convolution(0, -2),
         "DepthwiseConv2D": _convolution(0, -2), "SeparableConv1D": _separable, "SeparableConv2D": _separable,
         "Conv1DTranspose": _transposed(0, -1), "Conv2DTranspose": _transposed(0, -1),
-        "Conv3DTranspose": _transposed(0, -1), "Dense": _dense(0), "EinsumDense": _dense(0),
+        "Conv3DTranspose": _transposed(0, -1), "Dense": _dense(0), "EinsumDense": _einsum,
         "LSTM": _recurrent(1, 3), "GRU": _recurrent(1, 3), "SimpleRNN": _recurrent(1, 3),
-        "Bidirectional": _recurrent(1, 99),
+        "Bidirectional": _both_ways, "TimeDistributed": _each_step,
+        **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolving_recurrent),
+        **dict.fromkeys(("GroupQueryAttention", "GroupedQueryAttention"), _keras_grouped_attention),
         "MultiHeadAttention": _keras_attention, "Attention": _attention, "AdditiveAttention": _attention,
     },
     "tensorflow": {
@@ -229,12 +278,31 @@ RULES: dict[str, dict[str, Rule]] = {
         "convolution": _aten_convolution, "conv_transpose2d": _transposed(1), "conv_transpose1d": _transposed(1),
         "linear": _dense(-1), "mm": _product(), "bmm": _product(), "matmul": _product(), "addmm": _product(1),
         "baddbmm": _product(1), "scaled_dot_product_attention": _attention,
-        **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _torch_recurrent),
+        **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "quantized_lstm", "quantized_gru"), _torch_recurrent),
+        **dict.fromkeys(("quantized::conv1d", "quantized::conv2d", "quantized::conv3d", "quantized::conv1d_relu",
+                         "quantized::conv2d_relu", "quantized::conv3d_relu"), _CONV),
+        **dict.fromkeys(("quantized::linear", "quantized::linear_relu", "quantized::linear_dynamic",
+                         "quantized::linear_relu_dynamic"), _dense(-1)),
+        "conv_transpose3d": _transposed(1), "einsum": _einsum, "_scaled_dot_product_flash_attention": _attention,
+        "_scaled_dot_product_efficient_attention": _attention, "_native_multi_head_attention": _unknown,
+        "_transformer_encoder_layer_fwd": _unknown,
     },
 }  # fmt: skip
 _DIALECT = {
     "savedmodel": "tensorflow", "graphdef": "tensorflow", "torchscript": "torch", "torch-export": "torch",
 }  # fmt: skip
+_KERAS_FREE = {
+    "Embedding", "PReLU", "BatchNormalization", "LayerNormalization", "GroupNormalization", "Normalization",
+    "RMSNormalization", "Functional", "Sequential", "Model", "UnitNormalization",
+}  # fmt: skip
+"""Keras layers with weights that they do not multiply and add up."""
+
+
+def is_counted(op: str) -> bool:
+    """True for a Keras layer whose multiply-accumulates are known, if only to be none."""
+    return op in RULES["keras"] or op in _KERAS_FREE
+
+
 OPAQUE = {"edgetpu-custom-op", "EPContext", "TRTEngineOp", "TRT_TRTEngineOp"}
 """Operators that hide a whole compiled network; what is inside cannot be counted."""
 

@@ -6,6 +6,7 @@ same process can stop. The child sets its own limits, reads names, types, shapes
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -15,13 +16,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from edgestudio.model.formats.archive import read_entry, stored_span
 from edgestudio.wire.errors import ModelError
 
 TIME_LIMIT_S = 8
 MEMORY_LIMIT_BYTES = 1 << 30
 MAX_OBJECTS = 200_000
 _ENDLESS = "reading it does not come to an end"
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, zipfile.BadZipFile)
+_DAMAGE = (
+    ModelError,
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    zipfile.BadZipFile,
+)
 _TEXTS = ("model_config", "keras_version", "training_config", "backend")
 
 
@@ -161,6 +172,41 @@ def _list(value: Any) -> list[str]:
     return [_text(item) or str(item) for item in (items if isinstance(items, list) else [items])]
 
 
+class _Part(io.RawIOBase):
+    """A part of a file, as a file of its own."""
+
+    def __init__(self, path: Path, start: int, size: int) -> None:
+        super().__init__()
+        self._file = path.open("rb")
+        self._start, self._size, self._at = start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = max(offset + (0, self._at, self._size)[whence], 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = max(min(len(view), self._size - self._at), 0)
+        self._file.seek(self._start + self._at)
+        data = self._file.read(count)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 @contextmanager
 def _opened(path: str, member: str) -> Iterator[Any]:
     import h5py
@@ -169,8 +215,16 @@ def _opened(path: str, member: str) -> Iterator[Any]:
         with h5py.File(path, "r") as file:
             yield file
         return
-    with zipfile.ZipFile(path) as archive, archive.open(member) as inside, h5py.File(inside, "r") as file:
-        yield file
+    with zipfile.ZipFile(path) as archive:
+        span = stored_span(archive, member)
+        # What is packed can only be read from its start on, and HDF5 reads here and there: unpack it once.
+        inside: Any = (
+            _Part(Path(path), *span)
+            if span
+            else io.BytesIO(read_entry(archive, member, MEMORY_LIMIT_BYTES // 2))
+        )
+        with inside, h5py.File(inside, "r") as file:
+            yield file
 
 
 def _read(path: str, member: str) -> dict[str, Any]:

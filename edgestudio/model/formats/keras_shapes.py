@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edgestudio.model.graph import Dimension
+from edgestudio.model.graph import Dimension, Model, Node
+from edgestudio.model.inference import Results, Values, infer
+from edgestudio.model.sizes import broadcast, product
 
 Shape = tuple[Dimension, ...] | None
 
@@ -17,6 +19,39 @@ _SAME = {
     "MultiHeadAttention", "RandomFlip", "RandomRotation",
 }  # fmt: skip
 _MERGE = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"}
+
+
+def infer_shapes(model: Model, dimensions: Mapping[str, int] | None = None) -> Model:
+    """`model` with the shapes that follow from the sizes of its inputs."""
+    return infer(model, _Layers(), dimensions)
+
+
+class _Layers:
+    """The layers of Keras; nested models are graphs of their own."""
+
+    def results(self, node: Node, shapes: Sequence[Shape], values: Sequence[Values]) -> Results:
+        return Results([output_shape(node.op, node.attributes, shapes, ())])
+
+    def arguments(self, node: Node) -> int:
+        return len(node.inputs) if node.op == "TimeDistributed" else 0
+
+    def joined(
+        self,
+        node: Node,
+        shapes: Sequence[Shape],
+        values: Sequence[Values],
+        results: Sequence[Sequence[Shape]],
+    ) -> list[Shape]:
+        found = list(results[0]) if results else []
+        given = shapes[0] if shapes else None
+        if node.op == "TimeDistributed":
+            return [
+                None if out is None or given is None else (given[0], given[1], *out[1:]) for out in found[:1]
+            ]
+        return found
+
+    def sees_around(self) -> bool:
+        return False
 
 
 def output_shape(
@@ -197,6 +232,85 @@ def _permuted(attributes: Mapping[str, Any], shape: tuple[Dimension, ...], _: Se
     return (shape[0], *(shape[axis] for axis in attributes["dims"]))
 
 
+def _each_step(attributes: Mapping[str, Any], shape: tuple[Dimension, ...], inputs: Sequence[Shape]) -> Shape:
+    """A layer that is called at each step: its own rule without the axis of the steps."""
+    inner = output_shape(str(attributes["layer"]), attributes, [(shape[0], *shape[2:])], inputs[1:])
+    return None if inner is None else (inner[0], shape[1], *inner[1:])
+
+
+def _convolved_steps(
+    attributes: Mapping[str, Any], shape: tuple[Dimension, ...], inputs: Sequence[Shape]
+) -> Shape:
+    inner = _convolution(attributes, (shape[0], *shape[2:]), inputs)
+    if inner is None:
+        return None
+    return (inner[0], shape[1], *inner[1:]) if attributes.get("return_sequences") else inner
+
+
+def _equation(attributes: Mapping[str, Any], shape: tuple[Dimension, ...], inputs: Sequence[Shape]) -> Shape:
+    """EinsumDense: the letters of the result, with their sizes in the data and the kernel."""
+    terms, _, result = str(attributes["equation"]).replace(" ", "").partition("->")
+    data, _, kernel = terms.partition(",")
+    sizes: dict[str, Dimension] = {}
+    weights = next((other for other in inputs[1:] if other is not None and len(other) == len(kernel)), None)
+    for letters, known in (
+        (kernel, weights),
+        (data.lstrip("."), shape[len(shape) - len(data.lstrip(".")) :]),
+    ):
+        sizes.update(zip(letters, known or (), strict=False))
+    head = shape[: len(shape) - len(data.lstrip("."))] if data.startswith("...") else ()
+    return (*head, *(sizes[letter] for letter in result.lstrip(".")))
+
+
+def _same_as_query(_: Mapping[str, Any], shape: tuple[Dimension, ...], __: Sequence[Shape]) -> Shape:
+    return shape
+
+
+_REDUCING = {
+    "reduce_mean",
+    "reduce_sum",
+    "reduce_max",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_std",
+    "reduce_variance",
+}
+_ELEMENTWISE = {
+    "add", "subtract", "multiply", "divide", "truediv", "maximum", "minimum", "pow", "abs", "exp", "log", "sqrt",
+    "rsqrt", "square", "relu", "relu6", "sigmoid", "tanh", "softmax", "swish", "silu", "gelu", "negative", "cast",
+    "clip_by_value", "leaky_relu", "softplus", "sin", "cos", "round", "floor", "mul", "sub", "rsub", "radd", "rmul",
+    "rtruediv", "neg", "identity", "stop_gradient", "l2_normalize", "dropout", "erf",
+}  # fmt: skip
+
+
+def _function(attributes: Mapping[str, Any], shape: tuple[Dimension, ...], inputs: Sequence[Shape]) -> Shape:
+    """A function of TensorFlow that the model calls as a layer."""
+    word = str(attributes["function"]).rpartition(".")[2].strip("_")
+    if word in _ELEMENTWISE:
+        return broadcast(inputs)
+    if word in _REDUCING:
+        given = attributes.get("axis")
+        axes = range(len(shape)) if given is None else given if isinstance(given, list) else [given]
+        dropped = {axis % len(shape) for axis in axes}
+        kept = bool(attributes.get("keepdims"))
+        return tuple(
+            1 if at in dropped else size for at, size in enumerate(shape) if kept or at not in dropped
+        )
+    if word == "reshape":
+        target = list(attributes["shape"])
+        rest = product([size for size in target if size != -1])
+        total = product(shape[1:]) if target[0] == -1 else None
+        if target[0] == -1 and total == rest:
+            return (shape[0], *target[1:])
+        return tuple(None if size == -1 else size for size in target)
+    if word == "transpose":
+        return tuple(shape[axis] for axis in attributes["perm"])
+    if word == "expand_dims":
+        axis = attributes["axis"] % (len(shape) + 1)
+        return (*shape[:axis], 1, *shape[axis:])
+    return None
+
+
 _RULES: dict[str, Callable[[Mapping[str, Any], tuple[Dimension, ...], Sequence[Shape]], Shape]] = {
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D", "SeparableConv1D", "SeparableConv2D"), _convolution),
     **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _depthwise),
@@ -208,5 +322,8 @@ _RULES: dict[str, Callable[[Mapping[str, Any], tuple[Dimension, ...], Sequence[S
     **{f"UpSampling{rank}D": _enlarged for rank in (1, 2, 3)},
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "Bidirectional"), _recurrent),
     "Dense": _dense, "Flatten": _flat, "Reshape": _reshaped, "Concatenate": _joined, "Embedding": _embedded,
+    "TimeDistributed": _each_step, "EinsumDense": _equation, "TFOpLambda": _function,
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolved_steps),
+    **dict.fromkeys(("GroupQueryAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention"), _same_as_query),
     "RepeatVector": _repeated, "Permute": _permuted,
 }  # fmt: skip

@@ -12,6 +12,11 @@ from edgestudio.model.graph import Graph, Node
 from edgestudio.model.message import Message
 
 _INPUTS = {"Placeholder", "PlaceholderV2", "PlaceholderWithDefault", "_Arg"}
+_LISTS = {
+    "While", "StatelessWhile", "_While", "If", "StatelessIf", "_If", "Case", "StatelessCase", "PartitionedCall",
+    "StatefulPartitionedCall", "Split", "SplitV", "Unpack", "IdentityN", "SymbolicGradient",
+}  # fmt: skip
+_MAX_OUTPUTS = 10_000
 _SILENT = {"NoOp", "Assert", "_Retval"}
 _TYPE_KEYS = ("dtype", "T", "DstT", "out_type", "output_type", "Tparams")
 _HIDDEN = re.compile(
@@ -51,6 +56,14 @@ class NodeDef:
                 for item in shown if isinstance(shown, list) else [shown]:
                     if isinstance(item, dict) and "function" in item:
                         self.functions.append(item["function"])
+
+    def type_of(self, slot: int) -> str:
+        """Type of an output, as far as an attribute tells."""
+        for key in ("Tout", "T", "output_types"):
+            listed = self.attributes.get(key)
+            if isinstance(listed, list) and slot < len(listed) and isinstance(listed[slot], str):
+                return listed[slot]
+        return self.dtype if slot == 0 or self.op in ("Split", "SplitV", "Unpack") else ""
 
     @property
     def dtype(self) -> str:
@@ -106,6 +119,8 @@ class TensorFlowGraphs:
         read = _outputs_read(nodes, outputs or ())
         aliases: dict[str, str] = {}
         kept = []
+        # What lowering control flow leaves behind are placeholders that nothing reads.
+        has_read_inputs = any(node.op in _INPUTS and node.name in read for node in nodes)
         for node in nodes:
             self.operations += 1
             if node.op in _INPUTS:
@@ -113,7 +128,8 @@ class TensorFlowGraphs:
                 given = node.attributes.get("shape")
                 shape = tuple(given) if isinstance(given, list) else (node.shapes[0] if node.shapes else None)
                 builder.describe(at, node.dtype, shape, "input")
-                inputs.append(at)
+                if node.name in read or not has_read_inputs:
+                    inputs.append(at)
             elif node.op == "Const" and node.tensor is not None:
                 self._constant(builder, node, read, aliases)
             else:
@@ -154,11 +170,17 @@ class TensorFlowGraphs:
             for ref in {*read.get(node.name, ()), node.name}:
                 aliases[ref] = inputs[0]
             return
-        outputs = []
-        for position, ref in enumerate(read.get(node.name) or [node.name]):
+        outputs: list[int] = []
+        # What only orders other operators writes nothing.
+        refs = read.get(node.name) or ([] if node.op in _SILENT else [node.name])
+        for position, ref in enumerate(refs):
             at = builder.find(ref)
-            shape = node.shapes[position] if position < len(node.shapes) else None
-            builder.describe(at, node.dtype if position == 0 else "", shape)
+            slot = position
+            if node.op in _LISTS:  # all outputs are one list, of which some may not be read
+                slot = min(_slot(ref)[0], _MAX_OUTPUTS)
+                outputs += [-1] * (slot - len(outputs))
+            shape = node.shapes[slot] if slot < len(node.shapes) else None
+            builder.describe(at, node.type_of(slot), shape)
             outputs.append(at)
         if node.controls:
             node.attributes["control_inputs"] = node.controls

@@ -61,6 +61,7 @@ _VALUE_RULES: dict[str, Callable[[Call], Values]] = {
     "Shape": _shape_values, "Rank": lambda call: (len(call.shape(0)),), "StridedSlice": _strided_values,
     "Pack": _joined_values, "ConcatV2": _joined_values, "GatherV2": _gather_values, "Gather": _gather_values,
     **dict.fromkeys(("Cast", "Identity", "Reshape", "Squeeze", "ExpandDims"), lambda call: tuple(call.numbers(0))),
+    "Max": lambda call: (max(call.numbers(0)),), "Min": lambda call: (min(call.numbers(0)),),
     "Prod": _product_values, "Mul": _arithmetic(lambda a, b: a * b), "Add": _arithmetic(lambda a, b: a + b),
     "AddV2": _arithmetic(lambda a, b: a + b), "Sub": _arithmetic(lambda a, b: a - b),
     "FloorDiv": _arithmetic(lambda a, b: a // b), "Maximum": _arithmetic(max), "Minimum": _arithmetic(min),

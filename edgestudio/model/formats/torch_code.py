@@ -20,7 +20,7 @@ from edgestudio.model.formats.torch_parts import (
     operator_name,
     plain,
 )
-from edgestudio.model.formats.torch_values import tensor_of
+from edgestudio.model.formats.torch_values import Placed, described, placed_of
 from edgestudio.model.graph import Graph, Node, Tensor, TensorKind
 
 MAX_NODES = 300_000
@@ -45,8 +45,9 @@ class CodeReader:
     """Reads the `forward` of a module; `graphs[0]` is the result."""
 
     def __init__(
-        self, methods: Methods, constants: list[Any], weights: Mapping[str, Tensor] | None = None
+        self, methods: Methods, constants: list[Any], weights: Mapping[Placed, Tensor] | None = None
     ) -> None:
+        """`weights` are the module's tensors by where they lie: one that is held twice has one name."""
         self.graphs: list[Graph] = []
         self.warnings: list[str] = []
         self.used_weights: set[str] = set()
@@ -133,7 +134,10 @@ class CodeReader:
             for name in {**sides[0].variables, **sides[1].variables}
             if any(side.variables.get(name) is not place.variables.get(name) for side in sides)
         ]
-        graphs = [self._close(side, [side.variables.get(name) for name in changed]) for side in sides]
+        # What both sides compute comes first, in the order of their graphs' outputs.
+        both = [name for name in changed if all(_is_computed(side.variables.get(name)) for side in sides)]
+        changed = [*both, *(name for name in changed if name not in both)]
+        graphs = [self._close(side, [side.variables[name] for name in both]) for side in sides]
         if not any(self.graphs[index].nodes for index in graphs) and not changed:
             return
         outs = self._node(place, "prim::If", [test], {}, max(len(changed), 1), tuple(graphs))
@@ -155,6 +159,7 @@ class CodeReader:
             test, given = self._value(place, statement.test), []
         inner = self._nested(place, statement.body, given)
         changed = [name for name, value in inner.variables.items() if value is not place.variables.get(name)]
+        changed.sort(key=lambda name: not _is_computed(inner.variables[name]))
         graph = self._close(inner, [inner.variables[name] for name in changed])
         carried = [place.variables[name] for name in changed if isinstance(place.variables.get(name), Ref)]
         outs = self._node(place, "prim::Loop", [test, *carried], {}, max(len(changed), 1), (graph,))
@@ -196,7 +201,7 @@ class CodeReader:
             index = self._index(place, argument)
             if index >= 0:
                 inputs.append(index)
-            elif argument is not None:
+            else:
                 attributes.setdefault(f"argument {position}", plain(argument))
         outs = tuple(Ref(name if count == 1 else f"{name}:{slot}") for slot in range(count))
         indices = tuple(place.builder.find(out.key) for out in outs)
@@ -233,6 +238,8 @@ class CodeReader:
             items = [self._value(place, item) for item in expression.elts]
             if isinstance(expression, ast.Tuple):
                 return tuple(items)
+            if items and all(isinstance(item, Tensor) for item in items):
+                return Packed(tuple(items))  # the weights of a recurrent layer
             if any(isinstance(item, (Ref, Tensor)) for item in items):
                 return self._node(place, "prim::ListConstruct", items, {})[0]
             return items
@@ -248,6 +255,8 @@ class CodeReader:
     def _operator(self, place: _Place, expression: ast.expr) -> Any:
         if isinstance(expression, ast.Subscript):
             owner, key = self._value(place, expression.value), self._value(place, expression.slice)
+            if isinstance(owner, Named):  # a type, such as Optional[Tensor]
+                return owner
             if isinstance(owner, (tuple, list)) and isinstance(key, int) and -len(owner) <= key < len(owner):
                 return owner[key]
             return self._node(place, "aten::__getitem__", [owner, key], {})[0]
@@ -288,9 +297,16 @@ class CodeReader:
     def _held(self, path: str, value: Any) -> Any:
         """What a module holds at a path: a weight, a submodule or a plain value."""
         if isinstance(value, Made):
-            return self._weights.get(path) or tensor_of(path, value) or Module(value, path)
-        if isinstance(value, tuple):
-            return tuple(self._held(f"{path}.{at}", item) for at, item in enumerate(value))
+            placed = placed_of(value)
+            if placed is not None:
+                return self._weights.get(placed) or described(path, placed)
+            if value.name.startswith("torch.jit._pickle.") and value.arguments:  # a list with its type
+                return self._held(path, value.arguments[0])
+            return Module(value, path)
+        if isinstance(value, (tuple, list)):
+            items = [self._held(f"{path}.{at}", item) for at, item in enumerate(value)]
+            is_weights = isinstance(value, list) and all(isinstance(item, Tensor) for item in items)
+            return Packed(tuple(items)) if items and is_weights else type(value)(items)
         return value
 
     def _restore(self, place: _Place, owner: Module, state: tuple[Any, ...]) -> None:
@@ -368,3 +384,7 @@ class CodeReader:
         self._body(inner, function.body)
         place.variables.update({name: value for name, value in inner.variables.items() if "." in name})
         return inner.returned
+
+
+def _is_computed(value: Any) -> bool:
+    return isinstance(value, (Ref, Tensor))

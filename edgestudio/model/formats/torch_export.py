@@ -19,6 +19,7 @@ _DTYPES = {
     10: "complex64", 11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16", 29: "float8_e4m3fn",
     30: "float8_e5m2", 31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz",
 }  # fmt: skip
+_SYMBOLIC = {"int": "int64", "float": "float64", "bool": "bool"}
 _MAX_PROGRAM_BYTES = 512 << 20
 
 
@@ -79,6 +80,9 @@ class _Reader:
         builder = GraphBuilder(name)
         for key, value in (document.get("tensor_values") or {}).items():
             builder.describe(builder.find(key), *_tensor(value))
+        for kind, dtype in _SYMBOLIC.items():
+            for key in document.get(f"sym_{kind}_values") or {}:
+                builder.describe(builder.find(key), dtype, ())
         weights = _weights(signature)
         inputs = []
         for argument in document.get("inputs") or ():

@@ -13,7 +13,14 @@ from edgestudio.model.formats.archive import opened_zip, read_entry
 from edgestudio.model.formats.pickle_text import Made, Reading
 from edgestudio.model.formats.torch_code import CodeReader
 from edgestudio.model.formats.torch_parts import Methods
-from edgestudio.model.formats.torch_values import check_names, small_storage, tensor_of, tensors_below
+from edgestudio.model.formats.torch_shapes import infer_shapes
+from edgestudio.model.formats.torch_values import (
+    check_names,
+    placed_below,
+    small_storage,
+    tensor_of,
+    tensors_below,
+)
 from edgestudio.model.graph import Model
 from edgestudio.wire.errors import ModelError
 
@@ -42,7 +49,8 @@ def read(found: Recognised) -> Model:
         methods = _code(archive, f"{root}code/", names)
         metadata = _extra(archive, root, names)
         storage_of = partial(small_storage, archive, f"{root}data/")
-        known = {tensor.name: tensor for tensor in tensors_below(reading.value, storage_of)}
+        tensors = tensors_below(reading.value, storage_of)
+        places = [placed for _, placed in placed_below(reading.value)]
     module = reading.value
     if not isinstance(module, Made) or not module.name.startswith("__torch__"):
         raise ModelError(
@@ -50,16 +58,18 @@ def read(found: Recognised) -> Model:
             hint="Save it again with torch.jit.save, or open the file it was made from.",
             code="no-graph",
         )
-    reader = CodeReader(methods, constants, known)
+    # The name by which a tensor is met first is its name.
+    reader = CodeReader(methods, constants, dict(reversed(list(zip(places, tensors, strict=True)))))
     reader.read(module)
     used = reader.used_weights
-    weights = [tensor for tensor in known.values() if tensor.name not in used]
-    if any(value.kind == "input" and value.shape is None for value in reader.graphs[0].tensors):
+    weights = [tensor for tensor in tensors if tensor.name not in used]
+    names = [value.name for value in reader.graphs[0].tensors if value.kind == "input"]
+    if names:
         warnings.append(
-            "the file does not say how large its inputs are, so operations and memory are not counted; "
-            "export it with torch.export or to ONNX for that"
+            "the file does not say how large its inputs are; operations and memory are counted once their sizes are "
+            f"set ({names[0]}:0, {names[0]}:1, …)"
         )
-    return Model(
+    model = Model(
         format="torchscript",
         format_version=f"version {version}" if version else None,
         producer="PyTorch",
@@ -70,6 +80,7 @@ def read(found: Recognised) -> Model:
         warnings=tuple(dict.fromkeys((*warnings, *reader.warnings))),
         weights=tuple(weights),
     )
+    return infer_shapes(model)
 
 
 def _constants(archive: zipfile.ZipFile, entry: str, name: str) -> list[Any]:

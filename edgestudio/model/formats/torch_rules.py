@@ -1,0 +1,369 @@
+"""Shapes that PyTorch's operators give to their results, from the shapes and numbers that they are called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgestudio.model.formats.torch_calls import Argument, Call, Shape
+from edgestudio.model.graph import Dimension
+from edgestudio.model.sizes import broadcast, product, slid
+
+Rule = Callable[[Call], Sequence[Shape]]
+
+
+def shapes_of(op: str, call: Call) -> Sequence[Shape]:
+    """Shapes of the outputs; empty when the operator is another or too little is known."""
+    rule = RULES.get(op)
+    try:
+        return () if rule is None else rule(call)
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return ()
+
+
+def _same(call: Call) -> Sequence[Shape]:
+    return [call.shape()] * call.outputs
+
+
+def _merged(call: Call) -> Sequence[Shape]:
+    shapes = [item.shape for item in call.arguments if isinstance(item, Argument)]
+    return [broadcast(shapes)]
+
+
+def _convolution(call: Call) -> Sequence[Shape]:
+    data, weight = call.shape(0), call.shape(1)
+    count = len(weight) - 2
+    if len(call.arguments) > 6 and isinstance(call.arguments[6], bool) and call.arguments[6]:
+        return _spread_out(call, call.number(8, 1), call.spread(7, count, 0), 5)
+    stride, dilation = call.spread(3, count, 1), call.spread(5, count, 1)
+    if isinstance(call.arguments[4], str):
+        sizes = [
+            None if not isinstance(size, int) else -(-size // step)
+            for size, step in zip(data[-count:], stride, strict=True)
+        ]
+        if call.arguments[4] == "same":
+            return [(*data[:-count][:-1], weight[0], *sizes)]
+        padding = [0] * count
+    else:
+        padding = call.spread(4, count, 0)
+    sizes = [
+        slid(size, kernel, step, 2 * pad, jump)
+        for size, kernel, step, pad, jump in zip(
+            data[-count:], weight[2:], stride, padding, dilation, strict=True
+        )
+    ]
+    return [(*data[: -count - 1], weight[0], *sizes)]
+
+
+def _spread_out(call: Call, groups: int, extra: list[int], dilations: int) -> Sequence[Shape]:
+    data, weight = call.shape(0), call.shape(1)
+    count = len(weight) - 2
+    stride, padding = call.spread(3, count, 1), call.spread(4, count, 0)
+    dilation = call.spread(dilations, count, 1)
+    sizes: list[Dimension] = [
+        None
+        if not isinstance(size, int) or not isinstance(kernel, int)
+        else (size - 1) * step - 2 * pad + jump * (kernel - 1) + more + 1
+        for size, kernel, step, pad, jump, more in zip(
+            data[-count:], weight[2:], stride, padding, dilation, extra, strict=True
+        )
+    ]
+    channels = weight[1] * groups if isinstance(weight[1], int) else None
+    return [(*data[: -count - 1], channels, *sizes)]
+
+
+def _transposed(call: Call) -> Sequence[Shape]:
+    count = len(call.shape(1)) - 2
+    return _spread_out(call, call.number(6, 1), call.spread(5, count, 0), 7)
+
+
+def _pooled(count: int, *, dilated: bool) -> Rule:
+    def rule(call: Call) -> Sequence[Shape]:
+        data = call.shape()
+        kernel = call.spread(1, count, 1)
+        given = call.arguments[2] if len(call.arguments) > 2 else None
+        stride = kernel if given in (None, []) else call.spread(2, count, 1)
+        padding = call.spread(3, count, 0)
+        dilation = call.spread(4, count, 1) if dilated else [1] * count
+        at = 5 if dilated else 4
+        ceil = bool(call.arguments[at]) if len(call.arguments) > at else False
+        sizes = [
+            slid(size, width, step, 2 * pad, jump, is_ceil=ceil, before=pad)
+            for size, width, step, pad, jump in zip(
+                data[-count:], kernel, stride, padding, dilation, strict=True
+            )
+        ]
+        return [(*data[:-count], *sizes)] * call.outputs
+
+    return rule
+
+
+def _adaptive(count: int) -> Rule:
+    def rule(call: Call) -> Sequence[Shape]:
+        data, sizes = call.shape(), call.numbers(1)
+        sizes = sizes * count if len(sizes) == 1 else sizes
+        return [
+            (
+                *data[:-count],
+                *(old if new is None else new for old, new in zip(data[-count:], sizes, strict=True)),
+            )
+        ]
+
+    return rule
+
+
+def _linear(call: Call) -> Sequence[Shape]:
+    return [(*call.shape(0)[:-1], call.shape(1)[0])]
+
+
+def _matmul(first: int = 0) -> Rule:
+    def rule(call: Call) -> Sequence[Shape]:
+        left, right = call.shape(first), call.shape(first + 1)
+        if not left or not right:
+            raise ValueError("scalars")
+        if len(left) == 1 or len(right) == 1:
+            rows, columns = left[:-1], right[-1:] if len(right) > 1 else ()
+            heads = right[:-2] if len(left) == 1 else ()
+            return [(*heads, *rows, *columns)]
+        return [(*(broadcast([left[:-2], right[:-2]]) or ()), left[-2], right[-1])]
+
+    return rule
+
+
+def _flattened(call: Call) -> Sequence[Shape]:
+    data = call.shape()
+    rank = len(data)
+    start, end = call.number(1, 0) % max(rank, 1), call.number(2, -1) % max(rank, 1)
+    return [(*data[:start], product(data[start : end + 1]), *data[end + 1 :])]
+
+
+def _viewed(call: Call) -> Sequence[Shape]:
+    data, target = call.shape(), call.numbers(1)
+    if -1 not in target:
+        return [tuple(target)]
+    total, rest = product(data), product([size for size in target if size != -1])
+    open_size = total // rest if isinstance(total, int) and isinstance(rest, int) and rest else None
+    return [tuple(open_size if size == -1 else size for size in target)]
+
+
+def _permuted(call: Call) -> Sequence[Shape]:
+    data = call.shape()
+    order = call.spread(1, len(data), 0)
+    return [tuple(data[axis] for axis in order)]
+
+
+def _swapped(call: Call) -> Sequence[Shape]:
+    data = list(call.shape())
+    one, two = (call.number(1), call.number(2)) if len(call.arguments) > 2 else (-1, -2)
+    if len(data) > 1:
+        data[one], data[two] = data[two], data[one]
+    return [tuple(data)]
+
+
+def _joined(call: Call) -> Sequence[Shape]:
+    shapes = [shape for shape in call.items() if shape != (0,)]
+    axis = call.number(1, 0)
+    out = list(shapes[0])
+    sizes = [shape[axis] for shape in shapes]
+    out[axis] = (
+        sum(size for size in sizes if isinstance(size, int))
+        if all(isinstance(s, int) for s in sizes)
+        else None
+    )
+    return [tuple(out)]
+
+
+def _stacked(call: Call) -> Sequence[Shape]:
+    shapes = call.items()
+    axis = call.number(1, 0)
+    axis = axis + len(shapes[0]) + 1 if axis < 0 else axis
+    return [(*shapes[0][:axis], len(shapes), *shapes[0][axis:])]
+
+
+def _reduced(call: Call) -> Sequence[Shape]:
+    data = call.shape()
+    given = call.arguments[1] if len(call.arguments) > 1 else None
+    if given is None or isinstance(given, bool) or (isinstance(given, list) and not given):
+        return [()] * call.outputs
+    axes = {axis % len(data) for axis in call.numbers(1) if axis is not None} if data else set()
+    keeps = len(call.arguments) > 2 and call.arguments[2] is True
+    return [
+        tuple(1 if at in axes else size for at, size in enumerate(data) if keeps or at not in axes)
+    ] * call.outputs
+
+
+def _opened(call: Call) -> Sequence[Shape]:
+    data, axis = call.shape(), call.number(1)
+    axis = axis + len(data) + 1 if axis < 0 else axis
+    return [(*data[:axis], 1, *data[axis:])]
+
+
+def _closed(call: Call) -> Sequence[Shape]:
+    data = call.shape()
+    if len(call.arguments) < 2:
+        if any(not isinstance(size, int) for size in data):
+            raise LookupError("sizes")
+        return [tuple(size for size in data if size != 1)]
+    axes = {axis % len(data) for axis in call.numbers(1) if axis is not None}
+    return [tuple(size for at, size in enumerate(data) if at not in axes or size != 1)]
+
+
+def _embedded(call: Call) -> Sequence[Shape]:
+    return [(*call.shape(1), call.shape(0)[-1])]
+
+
+def _selected(call: Call) -> Sequence[Shape]:
+    data = list(call.shape())
+    del data[call.number(1)]
+    return [tuple(data)]
+
+
+def _sliced(call: Call) -> Sequence[Shape]:
+    data = list(call.shape())
+    axis = call.number(1, 0)
+    size = data[axis]
+    start, step = call.number(2, 0), call.number(4, 1)
+    end = call.number(3, 1 << 62)
+    if isinstance(size, int):
+        data[axis] = len(range(*slice(start, end, step).indices(size)))
+    elif not (start == 0 and end >= 1 << 31 and step == 1):
+        data[axis] = None
+    return [tuple(data)]
+
+
+def _narrowed(call: Call) -> Sequence[Shape]:
+    data = list(call.shape())
+    data[call.number(1)] = call.number(3)
+    return [tuple(data)]
+
+
+def _expanded(call: Call) -> Sequence[Shape]:
+    data, target = call.shape(), call.numbers(1)
+    padded: list[Dimension] = [*([1] * (len(target) - len(data))), *data]
+    return [tuple(old if new == -1 else new for old, new in zip(padded, target, strict=True))]
+
+
+def _repeated(call: Call) -> Sequence[Shape]:
+    data, times = call.shape(), call.numbers(1)
+    padded: list[Dimension] = [*([1] * (len(times) - len(data))), *data]
+    return [tuple(product([old, new]) for old, new in zip(padded, times, strict=True))]
+
+
+def _like_other(call: Call) -> Sequence[Shape]:
+    return [call.shape(1)]
+
+
+def _resized(call: Call) -> Sequence[Shape]:
+    """Upsampling: to given sizes, or by factors, which are real numbers."""
+    data = call.shape()
+    count = len(data) - 2
+    sizes = call.arguments[1] if len(call.arguments) > 1 else None
+    if isinstance(sizes, (list, tuple, Argument)) and sizes:
+        return [(*data[:2], *call.spread(1, count, 1))]
+    factors = next((item for item in call.arguments[2:] if isinstance(item, (list, tuple)) and item), None)
+    if factors is None or len(factors) != count:
+        raise LookupError("scale")
+    return [
+        (
+            *data[:2],
+            *(
+                int(size * by) if isinstance(size, int) else None
+                for size, by in zip(data[2:], factors, strict=True)
+            ),
+        )
+    ]
+
+
+def _padded(call: Call) -> Sequence[Shape]:
+    data, amounts = list(call.shape()), call.numbers(1)
+    for at in range(len(amounts) // 2):
+        size, one, two = data[-1 - at], amounts[2 * at], amounts[2 * at + 1]
+        data[-1 - at] = (
+            size + one + two if isinstance(size, int) and one is not None and two is not None else None
+        )
+    return [tuple(data)]
+
+
+def _recurrent(states: int) -> Rule:
+    """LSTM, GRU and RNN: data, states, weights, has_biases, layers, dropout, train, bidirectional, batch_first."""
+
+    def rule(call: Call) -> Sequence[Shape]:
+        flags = [
+            item
+            for item in call.arguments
+            if isinstance(item, (bool, int, float)) and not isinstance(item, Argument)
+        ]
+        data, (_, layers, _, _, both, first) = call.shape(), flags[-6:]
+        matrices = [
+            item for argument in call.arguments[1:] if isinstance(argument, Argument)
+            for item in argument.items or (argument.shape,) if item is not None and len(item) == 2
+        ]  # fmt: skip
+        hidden = matrices[1][-1]
+        ways = 2 if both else 1
+        state = (int(layers) * ways, data[0 if first else 1], hidden)
+        return [(*data[:-1], product([hidden, ways])), *([state] * states)]
+
+    return rule
+
+
+def _made(call: Call) -> Sequence[Shape]:
+    return [tuple(call.numbers(0))]
+
+
+def _shuffled(call: Call) -> Sequence[Shape]:
+    *head, channels, height, width = call.shape()
+    by = call.number(1)
+    parts = [size * factor if isinstance(size, int) else None for size, factor in ((height, by), (width, by))]
+    return [(*head, channels // (by * by) if isinstance(channels, int) else None, *parts)]
+
+
+def _attended(call: Call) -> Sequence[Shape]:
+    return [(*call.shape(0)[:-1], call.shape(2)[-1])] * call.outputs
+
+
+_SAME = (
+    "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "elu", "selu", "gelu", "silu",
+    "silu_", "mish", "sigmoid", "sigmoid_", "tanh", "hardswish", "hardswish_", "hardsigmoid", "softmax", "log_softmax",
+    "softplus", "exp", "log", "sqrt", "rsqrt", "neg", "abs", "sin", "cos", "erf", "floor", "ceil", "round", "clamp",
+    "clamp_", "clamp_min", "clamp_max", "dropout", "dropout_", "feature_dropout", "batch_norm", "layer_norm",
+    "group_norm", "instance_norm",
+    "contiguous", "clone", "detach", "to", "type_as", "float", "half", "int", "bool", "alias", "cumsum", "flip", "roll",
+    "quantize_per_tensor", "quantize_per_channel", "dequantize", "zeros_like", "ones_like", "rand_like", "randn_like",
+    "empty_like", "full_like", "masked_fill", "masked_fill_", "logical_not", "bitwise_not", "sign", "square",
+    "reciprocal", "nan_to_num", "sort", "constant_pad", "normalize", "fill_", "copy_", "threshold", "prelu", "glu_",
+    "_to_copy", "lift_fresh", "lift_fresh_copy", "log1p", "expm1", "tril", "triu", "sinh", "cosh", "atan", "softsign",
+)  # fmt: skip
+_MERGED = (
+    "add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "floor_divide", "true_divide", "pow", "maximum",
+    "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "where", "remainder", "fmod", "atan2",
+    "addcmul", "addcdiv", "lerp", "bitwise_and", "bitwise_or", "__and__", "__or__",
+)  # fmt: skip
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_SAME, _same), **dict.fromkeys(_MERGED, _merged),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "_convolution", "convolution"), _convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
+    **{f"max_pool{rank}d": _pooled(rank, dilated=True) for rank in (1, 2, 3)},
+    **{f"max_pool{rank}d_with_indices": _pooled(rank, dilated=True) for rank in (1, 2, 3)},
+    **{f"avg_pool{rank}d": _pooled(rank, dilated=False) for rank in (1, 2, 3)},
+    **{f"adaptive_{kind}_pool{rank}d": _adaptive(rank) for kind in ("avg", "max") for rank in (1, 2, 3)},
+    "linear": _linear, "matmul": _matmul(), "mm": _matmul(), "bmm": _matmul(), "addmm": _matmul(1), "baddbmm":
+    _matmul(1),
+    "flatten": _flattened, "view": _viewed, "reshape": _viewed, "_unsafe_view": _viewed, "permute": _permuted,
+    "transpose": _swapped, "t": _swapped, "numpy_T": _swapped, "swapaxes": _swapped, "cat": _joined, "concat":
+    _joined, "stack": _stacked,
+    **dict.fromkeys(("mean", "sum", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "norm", "std",
+    "var", "all", "any"),
+                    _reduced),
+    "unsqueeze": _opened, "unsqueeze_": _opened, "squeeze": _closed, "squeeze_": _closed, "embedding":
+    _embedded, "select": _selected,
+    "slice": _sliced, "narrow": _narrowed, "expand": _expanded, "repeat": _repeated, "expand_as": _like_other,
+    "view_as": _like_other, "reshape_as": _like_other, "constant_pad_nd": _padded, "pad": _padded,
+    "reflection_pad2d": _padded,
+    "reflection_pad1d": _padded, "replication_pad2d": _padded, "replication_pad1d": _padded,
+    **{f"upsample_{kind}": _resized for kind in ("nearest1d", "nearest2d", "nearest3d", "bilinear2d", "bicubic2d",
+                                                  "linear1d", "trilinear3d")},
+    "lstm": _recurrent(2), "gru": _recurrent(1), "rnn_tanh": _recurrent(1), "rnn_relu": _recurrent(1),
+    **dict.fromkeys(("zeros", "ones", "empty", "rand", "randn", "full"), _made), "pixel_shuffle": _shuffled,
+    "scaled_dot_product_attention": _attended, "quantized.linear": _linear, "quantized.linear_relu": _linear,
+    "quantized.linear_dynamic": _linear, "quantized.add": _merged, "quantized.mul": _merged,
+    "quantized.add_relu": _merged,
+}  # fmt: skip
