@@ -18,11 +18,10 @@ from edgestudio.model.layout import Layout, lay_out_boxes
 from edgestudio.model.reading import read_recognised
 from edgestudio.wire.progress import Progress
 
-<<<<<<< HEAD
 # What adds up is imported after the first picture: it would only hold that up.
 if TYPE_CHECKING:
     from edgestudio.model.analysis import Analysis
-=======
+
 _INFERRED = {
     "graphdef": "edgestudio.model.formats.tensorflow_shapes",
     "savedmodel": "edgestudio.model.formats.tensorflow_shapes",
@@ -30,7 +29,6 @@ _INFERRED = {
     "keras": "edgestudio.model.formats.keras_shapes",
 }
 """What works out the shapes of formats whose files leave them out."""
->>>>>>> 8922e70 (Shapes of TorchScript, open dimensions by input and axis, loops that say how often they run)
 
 
 def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:

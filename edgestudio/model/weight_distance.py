@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from edgestudio.model.arrays import Array
 from edgestudio.model.formats.onnx_quantization import quantization_slots
 from edgestudio.model.graph import Graph, Node, Tensor
 from edgestudio.model.matching import WEIGHTED, Shape, is_value, word
-from edgestudio.model.weights import Array
 
 Loaders = Mapping[str, Callable[[], Array | None]]
 Folding = Callable[[Array], Array | None]
@@ -43,7 +43,8 @@ class Weights:
             while writer is not None and writer.op in _PASSED and writer.inputs:
                 seen, writer = writer.inputs[0], self._writer(writer.inputs[0])
             is_data = seen >= 0 and (
-                self.graph.tensors[seen].kind == "constant" or (writer is not None and is_value(writer))
+                self.graph.tensors[seen].kind == "constant"
+                or (writer is not None and (is_value(writer) or writer.op.startswith("constexpr_")))
             )
             if is_data and at not in parameters:  # a scale or a zero point is told with its tensor
                 found.append(self.graph.tensors[seen])

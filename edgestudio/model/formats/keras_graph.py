@@ -199,20 +199,14 @@ class KerasGraphs:
                 "function": str(config.get("function")),
                 **{k: plain(v) for k, v in keywords.items()},
             }
-        built = shape_in((layer.get("build_config") or {}).get("input_shape"))
-        if len(inputs) == 1 and built is not None and builder.shapes[inputs[0]] is None:
-            builder.describe(inputs[0], "", built)
+        _built(builder, layer, inputs)
         shapes = [builder.shapes[index] for index in inputs]
         weights: list[int] = []
         op = op.rpartition(">")[2]  # "package>Name" is how a registered class of one's own is written
         if op in _MODELS and (config.get("layers") or isinstance(layer.get("config"), list)):
-            # A model that is called twice has its layers and weights once.
-            nested = self._nested.get(path, -1)
-            if nested < 0:
-                nested = self._nested[path] = self._model(layer, f"{path}/", depth + 1, layer_name(layer))
-            subgraphs = (nested,)
+            subgraphs = (self._nested_model(layer, path, depth),)
             attributes = {}
-            graph = self.graphs[nested]
+            graph = self.graphs[subgraphs[0]]
             if graph.outputs:
                 shape = graph.tensors[graph.outputs[0]].shape
         else:
@@ -238,6 +232,13 @@ class KerasGraphs:
             Node(shown, op, (*inputs, *weights), (out,), attributes, "", shown.rpartition("/")[0], subgraphs)
         )
         return [out]
+
+    def _nested_model(self, layer: dict[str, Any], path: str, depth: int) -> int:
+        """The graph of a model inside of the model: one that is called twice has its layers and weights once."""
+        nested = self._nested.get(path, -1)
+        if nested < 0:
+            nested = self._nested[path] = self._model(layer, f"{path}/", depth + 1, layer_name(layer))
+        return nested
 
     def _remark(self, op: str, layer: dict[str, Any], shown: str, attributes: dict[str, Any]) -> None:
         if op in ("Lambda", "TFOpLambda", "SlicingOpLambda"):
@@ -294,3 +295,11 @@ class KerasGraphs:
         start = bisect.bisect_left(self._paths, prefix)
         end = bisect.bisect_left(self._paths, prefix + "\U0010ffff")
         return [array for array in self._stored[start:end] if "seed_generator" not in array.path]
+
+
+def _built(builder: GraphBuilder, layer: Mapping[str, Any], inputs: Sequence[int]) -> None:
+    """Take over the shape that a layer was built for, where nothing else tells it."""
+    built = layer.get("build_config")
+    shape = shape_in(built.get("input_shape")) if isinstance(built, dict) else None
+    if len(inputs) == 1 and shape is not None and builder.shapes[inputs[0]] is None:
+        builder.describe(inputs[0], "", shape)

@@ -62,7 +62,7 @@ class NodeDef:
         for key in ("Tout", "T", "output_types"):
             listed = self.attributes.get(key)
             if isinstance(listed, list) and slot < len(listed) and isinstance(listed[slot], str):
-                return listed[slot]
+                return str(listed[slot])
         return self.dtype if slot == 0 or self.op in ("Split", "SplitV", "Unpack") else ""
 
     @property
