@@ -258,6 +258,11 @@ class Supervisor:
 
     # ------------------------------------------------------------------ records
 
+    @property
+    def first_seq(self) -> int:
+        """Sequence of this boot's first record."""
+        return self.recorder.first_seq
+
     def history(self, after: int, limit: int) -> list[dict[str, Any]]:
         """Up to `limit` records with a sequence above `after`, oldest first."""
         return self.recorder.history(after, limit)

@@ -13,17 +13,16 @@ import aiohttp
 
 from edgestudio.devices.known import KnownBoard
 from edgestudio.devices.link import Link
+from edgestudio.devices.record_order import PAGE, RecordOrder
 from edgestudio.wire import api, tensors, tls
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, TrustError
 from edgestudio.wire.fields import parse_json
 from edgestudio.wire.identity import Identity
-from edgestudio.wire.records import KIND_GAP
 
 Presence = Literal["online", "offline", "unknown"]
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 ACK_EVERY_S = 2.0
-HISTORY_PAGE = 500
 INSTALL_TIMEOUT_S = 60.0
 
 
@@ -47,7 +46,7 @@ class BoardSession:
         self.presence: Presence = "unknown"
         self.problem: EdgeStudioError | None = None
         self._link = self._make_link()
-        self._last: tuple[str, int] | None = None
+        self._order = RecordOrder()
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,7 +80,7 @@ class BoardSession:
         """Models with their slots, installs, safe mode, throttling."""
         return await self._mapping(self._call("GET", api.STATE))
 
-    async def history(self, after: int, limit: int = HISTORY_PAGE) -> list[dict[str, Any]]:
+    async def history(self, after: int, limit: int = PAGE) -> list[dict[str, Any]]:
         """Records with a sequence above `after`, oldest first."""
         query = {"after": str(after), "limit": str(limit)}
         answer = await self._mapping(self._call("GET", api.HISTORY, query=query))
@@ -215,6 +214,11 @@ class BoardSession:
 
     # -- records
 
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether what `records` gives now is from while nobody listened."""
+        return self._order.is_catching_up
+
     async def records(
         self, *, after: tuple[str, int] | None = None, acknowledge: bool = False
     ) -> AsyncGenerator[dict[str, Any], None]:
@@ -224,10 +228,12 @@ class BoardSession:
         (boot, sequence) where given. With `acknowledge` the board may forget what was yielded here; leave it off
         for onlookers. What cannot be had any more is a record `gap{from,to}`.
         """
-        self._last, pause_s = after, FIRST_PAUSE_S
+        self._order, pause_s = RecordOrder(after), FIRST_PAUSE_S
         while True:
             try:
-                async with contextlib.aclosing(self._connected_records(acknowledge=acknowledge)) as stream:
+                async with contextlib.aclosing(
+                    self._connected_records(self._order, acknowledge=acknowledge)
+                ) as stream:
                     async for record in stream:
                         pause_s = FIRST_PAUSE_S
                         yield record
@@ -242,7 +248,9 @@ class BoardSession:
             await asyncio.sleep(pause_s * random.uniform(0.7, 1.3))
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
-    async def _connected_records(self, *, acknowledge: bool) -> AsyncGenerator[dict[str, Any], None]:
+    async def _connected_records(
+        self, order: RecordOrder, *, acknowledge: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
         try:
             socket = await self._link.open_stream()
         except DeviceError as e:
@@ -256,37 +264,13 @@ class BoardSession:
                 record = parse_json(message.data.encode(), where="the record")
                 if not isinstance(record, dict):
                     continue
-                async for fresh in self._in_order(record):
+                async for fresh in order.sorted_in(record, self.history):
                     yield fresh
-                if acknowledge and self._last is not None and time.monotonic() - acked > ACK_EVERY_S:
-                    await socket.send_json({"k": "ack", "boot": self._last[0], "upto": self._last[1]})
+                if acknowledge and order.last is not None and time.monotonic() - acked > ACK_EVERY_S:
+                    await socket.send_json({"k": "ack", "boot": order.last[0], "upto": order.last[1]})
                     acked = time.monotonic()
         finally:
             await socket.close()
-
-    async def _in_order(self, record: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        kind, seq = record.get("k"), record.get("seq")
-        if kind in ("hello", KIND_GAP) and self._last is not None:
-            async for missed in self._missed():
-                yield missed
-        if isinstance(seq, int):
-            if self._last is None or seq > self._last[1]:
-                self._last = (str(record.get("boot", "")), seq)
-                yield record
-        elif kind != "hello":
-            yield record
-
-    async def _missed(self) -> AsyncGenerator[dict[str, Any], None]:
-        while self._last is not None:
-            before = self._last[1]
-            page = await self.history(before)
-            for record in page:
-                seq = record.get("seq")
-                if isinstance(seq, int) and seq > self._last[1]:
-                    self._last = (str(record.get("boot", "")), seq)
-                    yield record
-            if len(page) < HISTORY_PAGE or self._last[1] == before:
-                return
 
     def _note(self, presence: Presence, problem: EdgeStudioError | None) -> None:
         changed = (presence, str(problem)) != (self.presence, str(self.problem))

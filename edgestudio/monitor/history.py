@@ -90,6 +90,17 @@ class History:
 
         return self._guarded(query)
 
+    def newest(self, board: str) -> tuple[str, int] | None:
+        """(boot, sequence) of the record of `board` with the highest sequence; None when there is none."""
+
+        def query() -> tuple[str, int] | None:
+            row = self._db.execute(
+                "SELECT boot, seq FROM records WHERE board = ? ORDER BY seq DESC LIMIT 1", (board,)
+            ).fetchone()
+            return None if row is None else (str(row[0]), int(row[1]))
+
+        return self._guarded(query)
+
     def prune(
         self, keep_days: float = KEEP_DAYS, max_bytes: int = MAX_BYTES, now_s: float | None = None
     ) -> int:

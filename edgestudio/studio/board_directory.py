@@ -227,10 +227,16 @@ class BoardDirectory:
                 await self.watch(facts)
 
     async def _follow(self, facts: BoardFacts, session: BoardSession) -> None:
-        async with contextlib.aclosing(session.records()) as records:
+        # A board forgets what its owner's desk has; for other desks, and until then, it keeps what fits.
+        is_owner = facts.known is not None and facts.known.role == "owner"
+        after = await asyncio.to_thread(self._telemetry.newest, facts.id)
+        async with contextlib.aclosing(session.records(after=after, acknowledge=is_owner)) as records:
             async for record in records:
                 facts.last_seen = time.time()
-                self._telemetry.take(facts.id, record)
+                is_late = session.is_catching_up
+                self._telemetry.take(facts.id, record, is_late=is_late)
+                if is_late:
+                    continue
                 if record.get("k") == "win":
                     sensors = record.get("sys")
                     facts.sensors = dict(sensors) if isinstance(sensors, Mapping) else {}

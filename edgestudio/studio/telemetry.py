@@ -66,13 +66,27 @@ class TelemetryService:
         for board_id in board_ids:
             self.series(board_id)
 
-    def take(self, board_id: str, record: Mapping[str, Any]) -> None:
-        """Add one record as it travelled; what cannot be read is logged and left out."""
+    def newest(self, board_id: str) -> tuple[str, int] | None:
+        """(boot, sequence) of the newest record that is kept of a board; reads a file: call it in a thread."""
+        history = self.history()
+        try:
+            return history.newest(board_id) if history is not None else None
+        except EdgeStudioError as error:
+            _log.warning("the history of %s cannot be read: %s", board_id[:12], error.message)
+            return None
+
+    def take(self, board_id: str, record: Mapping[str, Any], *, is_late: bool = False) -> None:
+        """Add one record as it travelled; what cannot be read is logged and left out.
+
+        `is_late` marks what a board reported while nobody listened: it is kept, but no alert comes of it.
+        """
         series = self.series(board_id)
         if not self._add(board_id, series, record):
             return
         if self._recorder is not None:
             self._recorder.take(board_id, record)
+        if is_late:
+            return
         if self._alerts is not None and kind_of(record) == KIND_WINDOW:
             self._alerts.look(board_id, series)
         elif self._alerts is not None and kind_of(record) == KIND_EVENT:

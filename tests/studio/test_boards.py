@@ -144,3 +144,49 @@ def test_addresses(text, address):
 def test_what_is_no_address(text):
     with pytest.raises(InputError):
         parse_address(text)
+
+
+def test_what_a_board_reported_while_the_studio_was_closed_is_fetched_once(tmp_path, monkeypatch):
+    """Days without a studio: nothing is lost, nothing comes twice, no old alarm rings, and the board may forget."""
+    monkeypatch.setattr("edgestudio.devices.session.ACK_EVERY_S", 0.0)
+    hot = {"cpu_temperature": [95.0, "°C"]}
+
+    async def watched(studio, board_id, inferences):
+        studio.boards._directory.is_watching = True
+        await studio.boards.load()
+        await studio.boards._directory.watch(studio.boards._directory.get(board_id))
+        await until(lambda: studio.monitor.series(board_id).snapshot().inferences == inferences)
+
+    async def scenario():
+        async with running(tmp_path / "board") as (board, server):
+            first = Studio()
+            row = await first.boards.add_address("127.0.0.1", server.port)
+            await first.boards.pair(row.id, board.pairing.open().code)
+            await first.boards._directory.watch(first.boards._directory.get(row.id))
+            await until(lambda: board.listeners)
+            board.record(**window(t=time.time() - 60, n=5))
+            await until(lambda: first.monitor.series(row.id).snapshot().inferences == 5)
+            await first.stop()
+            assert board.acknowledged[-1] == (board.boot_id, 1)
+
+            for number in range(600):
+                board.record(**window(t=time.time() - 50 + number / 20, n=1, sys=hot))
+            second = Studio()
+            try:
+                await watched(second, row.id, 605)
+                assert not list(second.notices.rows), "what is over rings no alarm"
+                board.record(**window(t=time.time(), n=3, sys=hot))
+                await until(lambda: second.monitor.series(row.id).snapshot().inferences == 608)
+                await until(lambda: board.acknowledged[-1] == (board.boot_id, 602))
+            finally:
+                await second.stop()
+            third = Studio()
+            try:
+                await watched(third, row.id, 608)
+                assert third.monitor.newest(row.id) == (board.boot_id, 602)
+                kept = [record["seq"] for record in third.monitor.history().read(row.id)]
+                assert sorted(kept) == list(range(1, 603))
+            finally:
+                await third.stop()
+
+    asyncio.run(scenario())

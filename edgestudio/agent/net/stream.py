@@ -67,7 +67,9 @@ class _Stream:
 
     async def run(self) -> None:
         records = self._supervisor.subscribe()  # before hello, so that nothing falls between
-        await self._send({"v": 1, "k": "hello", "boot": self._supervisor.boot_id, "api": [api.API_VERSION]})
+        board = self._supervisor
+        hello = {"k": "hello", "boot": board.boot_id, "first": board.first_seq, "api": [api.API_VERSION]}
+        await self._send({"v": 1, **hello})
         tasks = [asyncio.ensure_future(work) for work in (self._pump(records), self._write(), self._read())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

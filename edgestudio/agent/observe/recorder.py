@@ -76,8 +76,10 @@ class Recorder:
         self._troubles: list[tuple[str, str]] = []
         self._windows = Spool(folder / "telemetry.db", on_trouble=self._note)
         self._events = Spool(folder / "events.db", is_strict=True, on_trouble=self._note)
-        self._numbers = itertools.count(max(self._windows.last_seq(), self._events.last_seq()) + 1)
-        self._last = 0
+        self.first_seq = max(self._windows.last_seq(), self._events.last_seq()) + 1
+        """Sequence of this boot's first record."""
+        self._numbers = itertools.count(self.first_seq)
+        self._last = self.first_seq - 1
         self._listeners: list[Listener] = []
         self._report_troubles()
 

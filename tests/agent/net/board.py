@@ -126,6 +126,10 @@ class PlainSupervisor(Supervisor):
     def let_go(self, model: str, manifest: str, by: str) -> dict[str, Any]:
         raise DeviceError(f"No release of {model} is in quarantine.", code="not-quarantined")
 
+    @property
+    def first_seq(self) -> int:
+        return 1
+
     def history(self, after: int, limit: int) -> list[dict[str, Any]]:
         return [r for r in self.records if r["seq"] > after][:limit]
 
