@@ -7,7 +7,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -46,9 +46,14 @@ from edgestudio.wire.errors import EdgeStudioError, InstallError
 from edgestudio.wire.identity import Identity
 from edgestudio.wire.release import ReleaseManifest
 
+if TYPE_CHECKING:
+    from edgestudio.agent.uplink import BoardUplink
+
 __all__ = ["AgentSettings", "ReleaseTrust", "Supervisor"]
 
 ROLLBACK_S = 300.0
+BOARD_FILE = "board.yaml"
+"""`runtime.board_policy.FILE_NAME`, which costs memory to import."""
 MAX_THREADS = 4
 
 
@@ -99,6 +104,8 @@ class Supervisor:
         steps = InstallSteps(self.store, self.models, self.reporter.temperature_c)
         self.machine = InstallMachine(self.store, self.ledger, self.intake, steps)
         self.serving = Serving(self.store, self.models, self.emit_event)
+        self.uplink: BoardUplink | None = None
+        """Where records go beside the studios that are connected."""
         self._guard = StartGuard(self.store, self.emit_event)
         self._settled: asyncio.TimerHandle | None = None
         self._started = time.monotonic()
@@ -121,11 +128,18 @@ class Supervisor:
         await self.models.start()
         await self.machine.recover()
         self._settled = asyncio.get_running_loop().call_later(QUICK_S, self._guard.settle)
+        if (self.settings.data_dir / BOARD_FILE).exists():  # reading it costs memory
+            from edgestudio.agent.uplink import uplink_of
+
+            about = (self.identity, self.boot_id, self.store.state.boots, self.recorder, self.peers)
+            self.uplink = await uplink_of(self.settings.data_dir, *about, self.emit_event)
 
     async def stop(self) -> None:
         """Stop inferring, close the hosts, flush the spool. An open install goes on at the next start."""
         if self._settled is not None:
             self._settled.cancel()
+        if self.uplink is not None:
+            await self.uplink.stop()
         await self.machine.stop()
         await self.reporter.stop()
         await self.models.stop()

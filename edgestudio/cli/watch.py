@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from edgestudio.cli.console import Console
@@ -16,24 +18,40 @@ from edgestudio.wire.histogram import LatencyHistogram
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DEVICE [--for S]."""
+    """DEVICE [--for S] [--broker FILE]."""
     parser.add_argument("device", metavar="DEVICE", help="a name, an id prefix, or host:port")
     parser.add_argument(
         "--for", dest="seconds", type=duration, metavar="S", help="end after this many seconds"
+    )
+    parser.add_argument(
+        "--broker", type=Path, metavar="FILE", help="listen at the MQTT broker that this file describes instead"
     )
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Print records until the time is over, or until interrupted."""
-    board = await studio.boards.locate(options.device)
+    if options.broker is not None:
+        await studio.boards.load()
+        board = studio.boards.find(options.device)
+        records = _through(studio, options.broker, board.id)
+    else:
+        board = await studio.boards.locate(options.device)
+        records = studio.boards.records(board.id)
     try:
         async with asyncio.timeout(options.seconds):
-            async for record in studio.boards.records(board.id):
+            async for record in records:
                 studio.monitor.take(board.id, record)
                 console.record(record, _text(record))
     except TimeoutError:
         return 0
     return 0
+
+
+async def _through(studio: Studio, broker: Path, board_id: str) -> AsyncIterator[Mapping[str, Any]]:
+    async with contextlib.aclosing(studio.collecting.records(broker)) as records:
+        async for sender, record in records:
+            if sender == board_id:
+                yield record
 
 
 def _text(record: Mapping[str, Any]) -> str:

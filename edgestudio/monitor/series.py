@@ -131,8 +131,8 @@ class BoardSeries:
         """Grows with every record; a panel that has drawn this one need not draw again."""
         return self._revision
 
-    def add_window(self, window: Window) -> None:
-        """Append a window; raises InputError when its histograms cannot be read. A known one is dropped.
+    def add_window(self, window: Window) -> bool:
+        """Append a window; False for a known one, which is dropped. InputError when its histograms cannot be read.
 
         A window out of a board's spool, older than the newest, finds its place in the lines.
         """
@@ -144,7 +144,7 @@ class BoardSeries:
         confidence = None if window.confidence is None else ConfidenceHistogram.from_dict(window.confidence)
         with self._lock:
             if self._is_known((window.boot, window.seq)):
-                return
+                return False
             is_newest = self._newest is None or window.time_s >= self._newest.time_s
             if is_newest:
                 self._follow(window)
@@ -161,13 +161,16 @@ class BoardSeries:
                 ring.append(np.array([window.time_s, _number(reading.value)]))
                 self._sensors[name] = (ring, reading if is_newest else latest)
             self._changed()
+        return True
 
-    def add_event(self, event: Event) -> None:
-        """Mark what happened; an event that is known is dropped."""
+    def add_event(self, event: Event) -> bool:
+        """Mark what happened; False for an event that is known, which is dropped."""
         with self._lock:
-            if not self._is_known((event.boot, event.seq)):
-                self._markers.append(Marker(event.time_s, event.name, event.text, event.level))
-                self._changed()
+            if self._is_known((event.boot, event.seq)):
+                return False
+            self._markers.append(Marker(event.time_s, event.name, event.text, event.level))
+            self._changed()
+        return True
 
     def mark_gap(self, reason: str) -> None:
         """Break every line here because of `reason`, such as a lost connection; the next window ends the gap."""

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 
 from edgestudio.runtime.documents import Document, read_yaml, validated
 from edgestudio.runtime.live import SecretName
+from edgestudio.runtime.uplink import SecretFile, Uplink
 from edgestudio.wire.errors import RecipeError
 
 FILE_NAME = "board.yaml"
-MAX_SECRET_BYTES = 64 << 10
 
 
 class AllowedCommand(Document):
@@ -33,12 +33,6 @@ class AllowedCommand(Document):
         return argv
 
 
-class SecretFile(Document):
-    """A secret in a file of its own, such as a systemd credential."""
-
-    file: str = Field(min_length=1, max_length=4096, description="Its path.")
-
-
 class RemotePolicy(Document):
     """Whether inputs may leave the board. Off unless the board's owner says otherwise."""
 
@@ -55,9 +49,17 @@ class BoardPolicy(Document):
     commands: dict[SecretName, AllowedCommand] = Field({}, description="Programs by name.")
     secrets: dict[SecretName, str | SecretFile] = Field({}, description="Tokens and passwords by name.")
     remote: RemotePolicy = Field(default_factory=RemotePolicy, description="The privacy switch.")
+    uplink: Uplink | None = Field(
+        None, description="A broker that what this board reports goes to; left out: none."
+    )
     may_listen_on: Annotated[list[str], Field(max_length=16)] = Field(
         [], description="Addresses beside loopback that an HTTP source may listen on."
     )
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether others must not read this."""
+        return bool(self.secrets) or (self.uplink is not None and isinstance(self.uplink.password, str))
 
     def secret(self, name: str) -> str:
         """The secret `name`; RecipeError when the board has none of that name."""
@@ -71,8 +73,7 @@ class BoardPolicy(Document):
         if isinstance(value, str):
             return value
         try:
-            with Path(value.file).open("rb") as file:
-                return file.read(MAX_SECRET_BYTES).decode().strip()
+            return value.read()
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"the board's secret '{name}' cannot be read", code="no-secret") from error
 
@@ -96,7 +97,7 @@ def load_board_policy(folder: Path) -> BoardPolicy:
             code="unsafe-file",
         )
     policy = validated(BoardPolicy, read_yaml(path, "board's configuration") or {}, "board's configuration")
-    if policy.secrets and found.st_mode & 0o004:
+    if policy.has_secrets and found.st_mode & 0o004:
         raise RecipeError(
             f"everybody can read the secrets in {FILE_NAME}; it is ignored",
             hint="chmod 600 it.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from edgestudio.runtime.broker import connected
 from edgestudio.runtime.live import HttpSource, MqttSource
 from edgestudio.runtime.payload import kind_of_type
 from edgestudio.runtime.policies import Priority
+from edgestudio.runtime.uplink import is_loopback
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, RecipeError
 
 Take = Callable[[bytes, str, Priority, float], Awaitable[dict[str, Any]]]
@@ -42,7 +42,7 @@ class HttpIntake:
         from aiohttp import web
 
         host = self._source.host
-        if not _is_loopback(host) and host not in self._policy.may_listen_on:
+        if not is_loopback(host) and host not in self._policy.may_listen_on:
             raise RecipeError(
                 f"the board does not allow a source to listen on {host}",
                 hint=f"Its owner can add the address to may_listen_on in {FILE_NAME}.",
@@ -151,15 +151,6 @@ class MqttIntake:
             return
         with contextlib.suppress(EdgeStudioError):
             await self._offer(data, self._source.payload, self._source.priority)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _problem(status: int, error: EdgeStudioError) -> Any:

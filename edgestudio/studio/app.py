@@ -14,6 +14,7 @@ from edgestudio.devices.publisher import Publisher
 from edgestudio.studio.boards import BoardService
 from edgestudio.studio.bus import EventBus
 from edgestudio.studio.captures import CaptureService
+from edgestudio.studio.collecting import CollectService
 from edgestudio.studio.deployer import DeployService
 from edgestudio.studio.doctor import Doctor
 from edgestudio.studio.edits import EditService
@@ -66,6 +67,7 @@ class Studio:
         self.boards = BoardService(
             self.bus, self.paths, self.notices, self.monitor, interfaces=chosen.discovery_interfaces
         )
+        self.collecting = CollectService(self.paths, self.monitor, self.notices)
         self.deployer = DeployService(self.bus, self.jobs, self.models, self.boards, self.monitor, self.paths)
         self.captures = CaptureService(self.jobs, self.models, self.boards)
         self.doctor = Doctor(self.paths, chosen.discovery_interfaces)
@@ -90,6 +92,8 @@ class Studio:
                 await asyncio.to_thread(self._preload)
         if discover and self.settings.current.discovery:
             await self.guard(self.boards.start_discovery())
+        if discover:
+            await self.collecting.start()
 
     async def keep_worker_ready(self) -> None:
         """Have a worker wait for the next job, where the settings allow it: for a window, which opens many."""
@@ -102,6 +106,7 @@ class Studio:
         await self.viewers.stop()
         await self.jobs.stop()
         await self.boards.stop()
+        await self.collecting.stop()
         await self.monitor.stop()
         await asyncio.to_thread(self.models.library.drop_aside)
 

@@ -53,6 +53,11 @@ class Paths:
         return self.home / "history.sqlite"
 
     @property
+    def broker(self) -> Path:
+        """The broker through which boards may report, where the user wrote one down."""
+        return self.home / "broker.yaml"
+
+    @property
     def known_boards(self) -> Path:
         """The boards that this desk has paired with."""
         return self.home / "known-boards.json"

@@ -76,7 +76,7 @@ class TelemetryService:
             return None
 
     def take(self, board_id: str, record: Mapping[str, Any], *, is_late: bool = False) -> None:
-        """Add one record as it travelled; what cannot be read is logged and left out.
+        """Add one record as it travelled; what cannot be read is logged and left out, a known one left out.
 
         `is_late` marks what a board reported while nobody listened: it is kept, but no alert comes of it.
         """
@@ -133,9 +133,9 @@ class TelemetryService:
         try:
             kind = kind_of(record)
             if kind == KIND_WINDOW:
-                series.add_window(Window.from_dict(record))
-            elif kind == KIND_EVENT:
-                series.add_event(Event.from_dict(record))
+                return series.add_window(Window.from_dict(record))
+            if kind == KIND_EVENT:
+                return series.add_event(Event.from_dict(record))
         except EdgeStudioError as error:
             _log.warning("a record of %s cannot be read: %s", board_id[:12], error.message)
             return False

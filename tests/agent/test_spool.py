@@ -87,8 +87,10 @@ def test_records_survive_a_restart_and_go_after_an_acknowledgement(tmp_path: Pat
     spool.close()
     spool = Spool(tmp_path / "t.db", budget_bytes=10)
     assert spool.last_seq() == 10
-    spool.acknowledge("another boot", 10)
-    spool.acknowledge("b", 7)
+    spool.acknowledge("another boot", 10, 0)
+    assert spool.waiting_seq() == 1
+    spool.acknowledge("b", 7, 1)
+    assert spool.waiting_seq() == 8
     spool.compact()
     assert [record["seq"] for record in spool.after(0, 100)] in ([8, 9, 10], [9, 10], [10], [])
     spool.close()
@@ -156,3 +158,33 @@ def test_a_slow_reader_gets_the_newest_and_is_told_of_the_gap(tmp_path: Path) ->
         again.close()
 
     asyncio.run(scenario())
+
+
+def test_a_closed_store_is_left_alone(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "t.db")
+    spool.append(event(1))
+    spool.close()
+    spool.append(event(2))
+    assert spool.after(0, 10) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["t.db"]
+
+
+def test_an_acknowledgement_covers_earlier_boots_and_no_number_that_another_boot_used(tmp_path: Path) -> None:
+    def boot(name: str) -> Recorder:
+        return Recorder(tmp_path, Origin("d", name, False, lambda: "ok", lambda: 1.0))
+
+    for name in ("a", "b"):
+        recorder = boot(name)
+        for _ in range(5):
+            recorder.event("tick")
+        recorder.close()
+    recorder = boot("c")
+    assert recorder.first_seq == 11
+    recorder.event("tick")
+    recorder.acknowledge("never", 11)
+    assert recorder.acknowledged_seq() == 0
+    recorder.acknowledge("a", 9)  # a studio that saw numbers 6 to 9 of boot a, before a power cut took them
+    assert recorder.acknowledged_seq() == 5
+    recorder.acknowledge("c", 11)
+    assert recorder.acknowledged_seq() == 11
+    recorder.close()

@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,14 +57,16 @@ def model_server(session: Session, asked: list[dict[str, Any]], status: list[int
 
 
 @contextmanager
-def mosquitto(folder: Path, *, password: str | None = None) -> Iterator[int]:
-    """A real broker on loopback; gives its port. Skips the test where none is installed."""
+def mosquitto(
+    folder: Path, *, password: str | None = None, port: int = 0, more: Sequence[str] = ()
+) -> Iterator[int]:
+    """A real broker on loopback, with `more` lines in its configuration; gives its port. Skips where none is."""
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.skip("no mosquitto here")
     pytest.importorskip("aiomqtt")
-    port = _free_port()
-    lines = [f"listener {port} 127.0.0.1", "persistence false", f"user {getpass.getuser()}"]
+    port = port or _free_port()
+    lines = [f"listener {port} 127.0.0.1", "persistence false", f"user {getpass.getuser()}", *more]
     if password is None:
         lines.append("allow_anonymous true")
     else:

@@ -133,9 +133,16 @@ class Recorder:
         return sorted(found, key=lambda record: int(record["seq"]))[:limit]
 
     def acknowledge(self, boot: str, upto: int) -> None:
-        """A studio keeps everything of `boot` up to `upto`."""
-        self._windows.acknowledge(boot, upto)
-        self._events.acknowledge(boot, upto)
+        """A studio has all of `boot` up to `upto`, and what earlier boots left; a boot of another store is nothing."""
+        spools = (self._windows, self._events)
+        firsts = [first for spool in spools if (first := spool.first_seq(boot)) is not None]
+        for spool in spools if firsts else ():
+            spool.acknowledge(boot, upto, min(firsts))
+
+    def acknowledged_seq(self) -> int:
+        """Everything up to here somebody has."""
+        waiting = [seq for spool in (self._windows, self._events) if (seq := spool.waiting_seq()) is not None]
+        return min(waiting, default=self._last + 1) - 1
 
     def subscribe(self) -> AsyncIterator[Record]:
         """Records from this call on, until the reader stops."""

@@ -49,6 +49,7 @@ class Spool:
         self._lock = threading.Lock()
         self._appended = 0
         self._bytes = 0
+        self._is_closed = False
         self._db = self._open()
 
     def append(self, record: Record) -> None:
@@ -68,12 +69,25 @@ class Spool:
         query = "SELECT body FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
         return [json.loads(body) for (body,) in self._read(query, (seq, limit))]
 
-    def acknowledge(self, boot: str, upto: int) -> None:
-        """A studio keeps everything of `boot` up to `upto`; it may go soon, and goes first when space is short."""
+    def acknowledge(self, boot: str, upto: int, first: int) -> None:
+        """A studio has all of `boot` up to `upto`, and all before its `first`: it may go, and goes first of all.
+
+        Numbers from `first` on that another boot used are not meant: a power cut may have had them used twice.
+        """
         self._write(
-            "UPDATE records SET acked = ? WHERE boot = ? AND seq <= ? AND acked IS NULL",
-            (time.time(), boot, upto),
+            "UPDATE records SET acked = ? WHERE acked IS NULL AND seq <= ? AND (boot = ? OR seq < ?)",
+            (time.time(), upto, boot, first),
         )
+
+    def first_seq(self, boot: str) -> int | None:
+        """The lowest sequence that is kept of `boot`, None when none is."""
+        rows = self._read("SELECT MIN(seq) FROM records WHERE boot = ?", (boot,))
+        return rows[0][0] if rows else None
+
+    def waiting_seq(self) -> int | None:
+        """The lowest sequence that nobody acknowledged, None when there is none."""
+        rows = self._read("SELECT MIN(seq) FROM records WHERE acked IS NULL", ())
+        return rows[0][0] if rows else None
 
     def last_seq(self) -> int:
         """The highest sequence that is kept, 0 when none is."""
@@ -107,6 +121,7 @@ class Spool:
     def close(self) -> None:
         """Flush and close the file."""
         with self._lock, contextlib.suppress(sqlite3.Error):
+            self._is_closed = True
             self._db.close()
 
     # ------------------------------------------------------------------ space
@@ -195,6 +210,8 @@ class Spool:
 
     def _write(self, query: str, values: tuple[Any, ...]) -> None:
         with self._lock:
+            if self._is_closed:  # too late; a closed store is not a damaged one
+                return
             try:
                 with self._db:
                     self._db.execute(query, values)
@@ -205,6 +222,8 @@ class Spool:
 
     def _read(self, query: str, values: tuple[Any, ...]) -> list[Any]:
         with self._lock:
+            if self._is_closed:
+                return []
             try:
                 return self._db.execute(query, values).fetchall()
             except sqlite3.OperationalError:
