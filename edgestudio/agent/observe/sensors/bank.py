@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from edgestudio.agent.observe.sensors.common import CommonSensors
 from edgestudio.agent.observe.sensors.jetson import JetsonSensors
 from edgestudio.agent.observe.sensors.linux import LinuxSensors, Sensor
 from edgestudio.agent.observe.sensors.raspberry import RaspberrySensors
@@ -79,4 +80,6 @@ def _board_sensors(
         return RaspberrySensors(root, linux).sensors()
     if "jetson" in name or "orin" in name or linux.hwmon("ina3221") is not None:
         return JetsonSensors(root, linux).sensors()
-    return X86Sensors(root, clock).sensors()
+    if X86Sensors.is_at(root):
+        return X86Sensors(root, clock).sensors()
+    return CommonSensors(root, linux).sensors()

@@ -1,83 +1,78 @@
-"""What only a Jetson tells: its GPU's temperature and the power of its rails."""
+"""What only a Jetson tells: the power of its rails, and the alarms that hold its clocks down."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from edgestudio.agent.observe.sensors.common import CommonSensors
 from edgestudio.agent.observe.sensors.linux import LinuxSensors, Sensor
-from edgestudio.agent.observe.sensors.reading import (
-    Reading,
-    first_known,
-    not_available,
-    read_number,
-    read_text,
-)
+from edgestudio.agent.observe.sensors.reading import Reading, not_available, read_number, read_text
 
 _TOTAL_RAILS = ("vdd_in", "pom_5v_in")
+_UNUSED_RAILS = ("nc", "not connected")
 
 
 class JetsonSensors:
-    """Readers beside the ones of any Linux board."""
+    """Readers beside the ones of any Linux board.
+
+    The INA3221 monitors show in hwmon since JetPack 5 (kernel.org, hwmon/ina3221), and before that in iio with names
+    of their own, as a Jetson Nano's do.
+    """
 
     def __init__(self, root: Path, linux: LinuxSensors) -> None:
         self._root = root
-        self._linux = linux
+        self._common = CommonSensors(root, linux)
 
     def sensors(self) -> Mapping[str, Sensor]:
         """Reader by name."""
-        return {
-            "gpu_temperature": self.gpu_temperature,
-            "gpu_frequency": self.gpu_frequency,
-            "power": self.power,
-            "throttled": self.throttled,
-        }
-
-    def gpu_temperature(self) -> Reading:
-        """Degrees Celsius of the GPU; a zone that is powered down cannot be read."""
-        found = [
-            read_number(path, "°C", scale=1e-3)
-            for kind, path in self._linux.zones().items()
-            if kind.startswith("gpu")
-        ]
-        return first_known(found, "°C", "this board shows no GPU temperature")
-
-    def gpu_frequency(self) -> Reading:
-        """MHz of the GPU, from its frequency governor."""
-        found = [
-            read_number(folder / "cur_freq", "MHz", scale=1e-6)
-            for folder in sorted(self._root.glob("sys/class/devfreq/*"))
-            if folder.name.endswith((".gpu", ".gv11b", ".gp10b", ".gm20b", ".ga10b"))
-        ]
-        return first_known(found, "MHz", "this board shows no GPU frequency")
+        return {**self._common.sensors(), "power": self.power, "throttled": self.throttled}
 
     def power(self) -> Reading:
-        """Watts of the whole board: the input rail of the INA3221 chip, else the sum of its rails."""
-        chip = self._linux.hwmon("ina3221")
-        if chip is None:
-            return not_available("W", "this board has no INA3221 power monitor")
-        rails: dict[str, Reading] = {}
-        for number in (1, 2, 3):
-            volt = read_number(chip / f"in{number}_input", "mV")
-            current = read_number(chip / f"curr{number}_input", "mA")
-            if volt.value is None or current.value is None:
-                continue
-            label = read_text(chip / f"in{number}_label").lower() or str(number)
-            rails[label] = Reading(volt.value * current.value * 1e-6, "W", current.source)
+        """Watts of the whole board: the input rail, else the sum of the rails of all monitors."""
+        rails = dict(self._rails())
+        if not rails:
+            return not_available("W", "this board shows no INA3221 power monitor")
         for label in _TOTAL_RAILS:
-            if label in rails:
+            if label in rails and rails[label].value is not None:
                 return rails[label]
-        known = [rail.value for rail in rails.values() if rail.value is not None]
+        known = [rail for rail in rails.values() if rail.value is not None]
         if not known:
-            return not_available("W", "the power monitor gives no reading")
-        return Reading(sum(known), "W", str(chip))
+            return next(iter(rails.values()))
+        return Reading(
+            sum(rail.value or 0.0 for rail in known), "W", ", ".join(rail.source for rail in known)[:200]
+        )
 
     def throttled(self) -> Reading:
-        """1 while a rail's over-current alarm holds the clocks down, else 0."""
-        chip = self._linux.hwmon("ina3221")
-        alarms = [] if chip is None else sorted(chip.glob("curr*_alarm"))
-        if not alarms:
-            return not_available("", "this board shows no throttling alarm")
+        """1 while an over-current alarm or heat holds the clocks down, else 0."""
+        alarms = [alarm for chip in self._chips() for alarm in sorted(chip.glob("curr*_alarm"))]
         values = [read_number(alarm, "") for alarm in alarms]
-        known = [value.value for value in values if value.value is not None]
-        return Reading(max(known), "", str(chip)) if known else values[0]
+        heat = self._common.throttled()
+        known = [reading for reading in (*values, heat) if reading.value is not None]
+        if not known:
+            return values[0] if values else heat
+        return max(known, key=lambda reading: reading.value or 0.0)
+
+    def _chips(self) -> list[Path]:
+        chips = sorted(self._root.glob("sys/class/hwmon/hwmon*"))
+        return [chip for chip in chips if read_text(chip / "name").lower() == "ina3221"]
+
+    def _rails(self) -> Iterator[tuple[str, Reading]]:
+        """(label, watts) of each rail that is connected."""
+        for chip in self._chips():
+            for number in (1, 2, 3):
+                volt = read_number(chip / f"in{number}_input", "W")
+                current = read_number(chip / f"curr{number}_input", "W")
+                label = read_text(chip / f"in{number}_label").lower() or f"{chip.name}-{number}"
+                if label in _UNUSED_RAILS or "not_available" in (volt.quality, current.quality):
+                    continue
+                if volt.value is None or current.value is None:
+                    yield label, volt if volt.value is None else current
+                else:
+                    yield label, Reading(volt.value * current.value * 1e-6, "W", current.source)
+        for device in sorted(self._root.glob("sys/bus/i2c/drivers/ina3221x/*/iio:device*")):
+            for number in (0, 1, 2):
+                label = read_text(device / f"rail_name_{number}").lower()
+                power = read_number(device / f"in_power{number}_input", "W", scale=1e-3)
+                if label and label not in _UNUSED_RAILS and power.quality != "not_available":
+                    yield label, power

@@ -65,7 +65,9 @@ class LinuxSensors:
         for chip in _CPU_CHIPS:
             folder = self.hwmon(chip)
             if folder is not None:
-                found.append(read_number(folder / "temp1_input", "°C", scale=1e-3))
+                # An Atom has no package sensor: its first core is temp2.
+                inputs = sorted(folder.glob("temp*_input"), key=lambda path: (len(path.name), path.name))
+                found += [read_number(path, "°C", scale=1e-3) for path in inputs]
         zones = self.zones()
         for start in _CPU_ZONES:
             found += [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgestudio.agent.observe.sensors.common import CommonSensors
 from edgestudio.agent.observe.sensors.linux import LinuxSensors, Sensor
 from edgestudio.agent.observe.sensors.reading import Reading, not_available, read_number
 
-_FIRMWARE = (
-    "sys/devices/platform/soc/soc:firmware/get_throttled",
-    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
-)
+_FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
+"""`soc` up to the 4, `soc@107c000000` on the 5."""
+
 _UNDER_VOLTAGE, _CAPPED, _THROTTLED, _SOFT_LIMIT = 1, 2, 4, 8
 """Live bits of the firmware's answer; the sticky ones above them are cleared by the kernel's own polling."""
 
@@ -22,6 +22,7 @@ class RaspberrySensors:
     def __init__(self, root: Path, linux: LinuxSensors) -> None:
         self._root = root
         self._linux = linux
+        self._common = CommonSensors(root, linux)
 
     def sensors(self) -> Mapping[str, Sensor]:
         """Reader by name."""
@@ -31,6 +32,10 @@ class RaspberrySensors:
         """1 while the firmware slows the processor down (heat, frequency cap or soft limit), else 0."""
         flags = self._flags()
         if flags.value is None:
+            # A kernel that is not Raspberry Pi's own has no such file, but cools the processor itself.
+            heat = self._common.throttled()
+            if heat.value is not None and flags.quality == "not_available":
+                return heat
             return Reading(None, "", flags.source, flags.quality, flags.reason)
         return Reading(float(bool(int(flags.value) & (_CAPPED | _THROTTLED | _SOFT_LIMIT))), "", flags.source)
 
@@ -52,8 +57,8 @@ class RaspberrySensors:
 
     def _flags(self) -> Reading:
         hint = "sudo usermod -aG video edgestudio"
-        for place in _FIRMWARE:
-            flags = read_number(self._root / place, "", hint=hint, base=16)
+        for place in sorted(self._root.glob(_FIRMWARE)):
+            flags = read_number(place, "", hint=hint, base=16)
             if flags.quality != "not_available":
                 return flags
         return not_available("", "this kernel does not show the firmware's throttling flags")

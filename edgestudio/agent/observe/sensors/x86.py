@@ -22,6 +22,16 @@ class X86Sensors:
         self._energy: tuple[float, float] | None = None
         self._throttles: float | None = None
 
+    @staticmethod
+    def is_at(root: Path) -> bool:
+        """Whether the system at `root` has what only an x86 processor has."""
+        places = (
+            "sys/devices/virtual/dmi",
+            "sys/class/powercap/intel-rapl:0",
+            "sys/devices/system/cpu/cpu0/microcode",
+        )
+        return any((root / place).exists() for place in places)
+
     def sensors(self) -> Mapping[str, Sensor]:
         """Reader by name."""
         return {"power": self.power, "throttled": self.throttled}
