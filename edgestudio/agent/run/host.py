@@ -243,6 +243,8 @@ class ModelHost:
                 self.kill("closed")
                 await asyncio.gather(*self._watchers, return_exceptions=True)
                 await self._process.wait()
+                # asyncio would let go of the child's pipe in its next turn, which a loop that ends does not have.
+                getattr(self._process, "_transport").close()  # noqa: B009 - it has no public name
         for arena in self._arenas or ():
             arena.close()
         self._arenas = None
