@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--for", dest="seconds", type=duration, metavar="S", help="end after this many seconds"
     )
     parser.add_argument(
-        "--broker", type=Path, metavar="FILE", help="listen at the MQTT broker that this file describes instead"
+        "--broker",
+        type=Path,
+        metavar="FILE",
+        help="listen at the MQTT broker that this file describes instead",
     )
 
 
