@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from edgestudio.agent.observe.sensors.common import CommonSensors
 from edgestudio.agent.observe.sensors.jetson import JetsonSensors
+from edgestudio.agent.observe.sensors.kernel import KernelSensors
 from edgestudio.agent.observe.sensors.linux import LinuxSensors, Sensor
 from edgestudio.agent.observe.sensors.raspberry import RaspberrySensors
 from edgestudio.agent.observe.sensors.reading import Reading
@@ -82,4 +82,4 @@ def _board_sensors(
         return JetsonSensors(root, linux).sensors()
     if X86Sensors.is_at(root):
         return X86Sensors(root, clock).sensors()
-    return CommonSensors(root, linux).sensors()
+    return KernelSensors(root, linux).sensors()

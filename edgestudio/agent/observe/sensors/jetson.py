@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgestudio.agent.observe.sensors.common import CommonSensors
+from edgestudio.agent.observe.sensors.kernel import KernelSensors
 from edgestudio.agent.observe.sensors.linux import LinuxSensors, Sensor
 from edgestudio.agent.observe.sensors.reading import Reading, not_available, read_number, read_text
 
@@ -22,11 +22,11 @@ class JetsonSensors:
 
     def __init__(self, root: Path, linux: LinuxSensors) -> None:
         self._root = root
-        self._common = CommonSensors(root, linux)
+        self._kernel = KernelSensors(root, linux)
 
     def sensors(self) -> Mapping[str, Sensor]:
         """Reader by name."""
-        return {**self._common.sensors(), "power": self.power, "throttled": self.throttled}
+        return {**self._kernel.sensors(), "power": self.power, "throttled": self.throttled}
 
     def power(self) -> Reading:
         """Watts of the whole board: the input rail, else the sum of the rails of all monitors."""
@@ -47,7 +47,7 @@ class JetsonSensors:
         """1 while an over-current alarm or heat holds the clocks down, else 0."""
         alarms = [alarm for chip in self._chips() for alarm in sorted(chip.glob("curr*_alarm"))]
         values = [read_number(alarm, "") for alarm in alarms]
-        heat = self._common.throttled()
+        heat = self._kernel.throttled()
         known = [reading for reading in (*values, heat) if reading.value is not None]
         if not known:
             return values[0] if values else heat

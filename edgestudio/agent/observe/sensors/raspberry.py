@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgestudio.agent.observe.sensors.common import CommonSensors
+from edgestudio.agent.observe.sensors.kernel import KernelSensors
 from edgestudio.agent.observe.sensors.linux import LinuxSensors, Sensor
 from edgestudio.agent.observe.sensors.reading import Reading, not_available, read_number
 
@@ -22,7 +22,7 @@ class RaspberrySensors:
     def __init__(self, root: Path, linux: LinuxSensors) -> None:
         self._root = root
         self._linux = linux
-        self._common = CommonSensors(root, linux)
+        self._kernel = KernelSensors(root, linux)
 
     def sensors(self) -> Mapping[str, Sensor]:
         """Reader by name."""
@@ -33,7 +33,7 @@ class RaspberrySensors:
         flags = self._flags()
         if flags.value is None:
             # A kernel that is not Raspberry Pi's own has no such file, but cools the processor itself.
-            heat = self._common.throttled()
+            heat = self._kernel.throttled()
             if heat.value is not None and flags.quality == "not_available":
                 return heat
             return Reading(None, "", flags.source, flags.quality, flags.reason)

@@ -19,7 +19,7 @@ _CPU_COOLING = ("cpufreq-", "thermal-cpufreq-", "thermal-cpufreq")
 """Types of cooling devices that lower the processor's frequency (drivers/thermal/cpufreq_cooling.c, old and new)."""
 
 
-class CommonSensors:
+class KernelSensors:
     """Readers beside the ones of any Linux board; for a board that has nothing of its own, all there is."""
 
     def __init__(self, root: Path, linux: LinuxSensors) -> None:
