@@ -14,23 +14,35 @@ from edgestudio.wire.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """[MODEL] [--device NAME] [--soak MINUTES] [--profile]."""
+    """[MODEL] [--device NAME] [--soak MINUTES] [--profile] [--data DATA] [--pipeline FILE]."""
     parser.add_argument(
         "model", nargs="?", metavar="MODEL", help="a model file; with --device, a model that runs there"
     )
     parser.add_argument("--device", metavar="DEVICE", help="measure on this board instead of here")
     parser.add_argument("--soak", type=duration, default=0.0, metavar="MINUTES", help="run this long")
     parser.add_argument("--profile", action="store_true", help="time by operator too")
+    parser.add_argument("--data", type=Path, metavar="DATA", help="measure on this instead of noise")
+    parser.add_argument(
+        "--pipeline", type=Path, metavar="FILE", help="how raw data becomes the model's input"
+    )
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Measure and print."""
+    if options.device and (options.data or options.pipeline):
+        raise UsageError(
+            "--data and --pipeline are for a measurement here; a board measures on what came with its release."
+        )
     if options.device:
         board = await studio.boards.locate(options.device)
         result = await studio.boards.bench(board.id, model=options.model, soak_minutes=options.soak)
     elif options.model:
         result = await studio.optimizer.bench(
-            Path(options.model), profile=options.profile, soak_minutes=options.soak
+            Path(options.model),
+            profile=options.profile,
+            soak_minutes=options.soak,
+            data=options.data,
+            pipeline=options.pipeline,
         )
     else:
         raise UsageError("Say which MODEL to measure, or which --device.")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice, product
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgestudio.optimize.step import Feeds
-from edgestudio.runtime.backend import Session, TensorSpec, random_feeds
+from edgestudio.runtime.backend import Session
+from edgestudio.runtime.made_up import made_up
 from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline
 from edgestudio.runtime.postprocess import ClassifyOutput, is_one_score
 from edgestudio.runtime.preprocess import ImageInput
@@ -20,9 +20,6 @@ from edgestudio.wire.errors import InputError, ModelError
 
 # Without data: enough to see an error, few enough to be quick.
 RANDOM_SAMPLES = 16
-_OPEN_SIZES = (1, 16, 64, 224, 256, 512, 1024)
-# Tokens, masks and indices that differ from sample to sample; where a model refuses them, zeros.
-_INTEGERS_BELOW = (2, 1)
 # Guessing the scale of the pixels looks at this many labelled items.
 _GUESS_ITEMS = 200
 _GUESS_MARGIN = 0.003
@@ -62,16 +59,11 @@ class RandomSamples:
     """
 
     def __init__(self, session: Session, count: int = RANDOM_SAMPLES) -> None:
-        self._inputs, self._count, self._below, self.reason = session.inputs, count, 0, ""
-        for below, size, is_first_only in product(_INTEGERS_BELOW, _OPEN_SIZES, (False, True)):
-            self._inputs, self._below = _closed(session.inputs, size, is_first_only=is_first_only), below
-            try:
-                session.run(random_feeds(self._inputs, below=below))
-                self.reason = ""
-                return
-            except (ModelError, InputError) as error:
-                self.reason = self.reason or error.message
-        self._count = 0
+        self._count, self.reason = count, ""
+        try:
+            self._made_up = made_up(session)
+        except ModelError as error:
+            self._count, self.reason = 0, error.message
 
     def __len__(self) -> int:
         return self._count
@@ -79,21 +71,7 @@ class RandomSamples:
     def feeds(self, start: int = 0, stop: int | None = None) -> Iterator[Feeds]:
         """Inputs of samples `start` to `stop`, the same on every call."""
         for seed in range(start, self._count if stop is None else min(stop, self._count)):
-            yield random_feeds(self._inputs, seed=seed, below=self._below)
-
-
-def _closed(inputs: tuple[TensorSpec, ...], size: int, *, is_first_only: bool) -> tuple[TensorSpec, ...]:
-    """The inputs with `size` for open dimensions, 1 for those of the batch and, where asked, of later inputs."""
-    batch = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
-    closed = []
-    for number, spec in enumerate(inputs):
-        open_size = 1 if is_first_only and number else size
-        shape = tuple(
-            each if isinstance(each, int) and each >= 0 else (1 if axis == 0 or each in batch else open_size)
-            for axis, each in enumerate(spec.shape)
-        )
-        closed.append(replace(spec, shape=shape))
-    return tuple(closed)
+            yield self._made_up.feeds(seed)
 
 
 def classes_of(session: Session, pipeline: Pipeline) -> int | None:

@@ -115,9 +115,7 @@ def _latency(
     outcome.before["latency_ms"] = outcome.after["latency_ms"] = None
     if not len(a.samples) or not len(b.samples):
         reason = getattr(a.samples, "reason", "") or getattr(b.samples, "reason", "")
-        outcome.warnings.append(
-            f"The model does not run on made-up inputs, so nothing was measured: {reason}"
-        )
+        outcome.warnings.append(f"Nothing was measured, because {reason or 'there is no data'}")
         return
     compared = latency.compare(*paths, (a.first, b.first), threads=threads, tick=tick)
     outcome.before["latency_ms"], outcome.after["latency_ms"] = compared.first_ms, compared.second_ms

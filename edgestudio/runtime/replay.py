@@ -113,7 +113,13 @@ def _inference(capture: Capture, runner: Runner) -> dict[str, Any]:
         outputs = runner.session.run(dict(capture.feeds))
     except EdgeStudioError as error:
         return {"stage": "inference", "equal": False, "reason": error.message}
-    return _compared("inference", capture.outputs, {k: outputs[k] for k in outputs if k in capture.outputs})
+    found = _compared("inference", capture.outputs, {k: outputs[k] for k in outputs if k in capture.outputs})
+    if (
+        not found["equal"]
+        and not _compared("inference", outputs, runner.session.run(dict(capture.feeds)))["equal"]
+    ):
+        found["reason"] = "the model's answers are random: the same input has another one here each time"
+    return found
 
 
 def _postprocess(capture: Capture, runner: Runner) -> dict[str, Any]:

@@ -113,16 +113,31 @@ class OptimizerService:
         )
 
     async def bench(
-        self, model: str | Path, *, profile: bool = False, soak_minutes: float = 0.0
+        self,
+        model: str | Path,
+        *,
+        profile: bool = False,
+        soak_minutes: float = 0.0,
+        data: Path | None = None,
+        pipeline: Path | None = None,
     ) -> dict[str, Any]:
-        """Honest latency on this machine: the keys of `bench` in docs/cli.md."""
+        """Honest latency on this machine, on `data` or noise: the keys of `bench` in docs/cli.md."""
         path, row = await self._source(model)
+        await self._require(data, pipeline)
         return await self._jobs.run(
             "bench",
-            {"path": str(path), "profile": profile, "soak_minutes": soak_minutes},
+            {
+                "path": str(path),
+                "profile": profile,
+                "soak_minutes": soak_minutes,
+                "data": text_or_none(data),
+                "pipeline": text_or_none(pipeline),
+            },
             title=f"Benchmark: {row.name if row else path.name}",
             subject=row.sha256 if row else None,
-            again=lambda: self.bench(model, profile=profile, soak_minutes=soak_minutes),
+            again=lambda: self.bench(
+                model, profile=profile, soak_minutes=soak_minutes, data=data, pipeline=pipeline
+            ),
         )
 
     async def _source(self, model: str | Path) -> tuple[Path, ModelRow | None]:

@@ -102,6 +102,26 @@ def test_made_up_tokens_differ_and_the_doctor_reads_integers(tmp_path: Path) -> 
     assert {each["name"]: each["severity"] for each in found}["range"] == "ok"
 
 
+def test_open_sizes_are_tried_until_the_model_runs(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Slice", ["x", "start", "stop", "axis"], ["part"]),
+        helper.make_node("MatMul", ["part", "w"], ["y"]),
+    ]
+    bounds = [
+        numpy_helper.from_array(np.array([at], np.int64), name)
+        for name, at in (("start", 0), ("stop", 32), ("axis", 1))
+    ]
+    model = _saved(
+        tmp_path / "open.onnx", nodes, [_value("x", FLOAT, "N", "T")], [_value("y", FLOAT, "N", 4)],
+        *bounds, _weight("w", 32, 4),
+    )  # fmt: skip
+    assert bench_job({"path": str(model), "seconds": 0.05}, tmp_path, Silent())["latency_ms"]["n"] >= 100
+    data = tmp_path / "data.npz"
+    np.savez(data, x=np.zeros((4, 20), np.float32))
+    with pytest.raises(ModelError, match="failed while running"):
+        bench_job({"path": str(model), "seconds": 0.05, "data": str(data)}, tmp_path, Silent())
+
+
 def test_random_answers_are_not_checked_and_no_error_is_made_up(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["m"]),

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.pipeline import Runner, load_pipeline
@@ -117,3 +119,20 @@ def test_a_capture_that_lies_with_a_right_digest_is_refused(capture: Capture) ->
             )
         with pytest.raises(InputError):
             Capture.from_bytes(forged + hashlib.sha256(forged).digest())
+
+
+def test_random_answers_are_said_to_be_random(capture: Capture, tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("RandomUniformLike", ["image"], ["logits"])],
+        "random",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1, 8, 8])],
+    )
+    model = tmp_path / "random.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    pipeline = tmp_path / "raw.yaml"
+    pipeline.write_text("postprocess: {kind: raw}\n", encoding="utf-8")
+    report = _replayed(capture, tmp_path, model, pipeline=str(pipeline))
+    inference = next(s for s in report["captures"][0]["stages"] if s["stage"] == "inference")
+    assert inference["equal"] is False
+    assert "random" in inference["reason"]

@@ -135,7 +135,7 @@ def require_weights(model: Any) -> dict[str, Any]:
         )
     else:
         listed = ", ".join(operators[:8])
-        why = f"none of its operators ({listed}) has float weights of {MIN_WEIGHT_ELEMENTS} elements or more"
+        why = f"none of its operators ({listed}) has weights that can be shrunk"
     raise RefusedError(f"There is nothing to shrink in this model: {why}.", code="nothing-to-do")
 
 
