@@ -76,7 +76,11 @@ def measure_window(path: Path, *, is_ready: bool, runs: int) -> dict[str, Any]:
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
         )
         rows.append(json.loads(done.stdout.splitlines()[-1]))
-    found: dict[str, Any] = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+    found: dict[str, Any] = {
+        key: statistics.median(values)
+        for key in rows[0]
+        if (values := [row[key] for row in rows if row[key] is not None])
+    }
     painted = [row["painted_s"] for row in rows]
     return {**found, "runs": runs, "painted_from": min(painted), "painted_to": max(painted)}
 

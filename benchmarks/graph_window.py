@@ -21,8 +21,11 @@ from typing import Any
 _LIMIT_S = 180.0
 
 
-def measure(path: Path, *, is_ready: bool) -> dict[str, Any]:
-    """Seconds from opening to the steps, and the window's memory; call it in a process of its own."""
+def measure(path: Path, *, is_ready: bool, goes_on: bool = True) -> dict[str, Any]:
+    """Seconds from opening to the steps, and the window's memory; call it in a process of its own.
+
+    With `goes_on` the totals, which come last, are waited for; without, it ends with the whole graph.
+    """
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
     with tempfile.TemporaryDirectory() as home:
         os.environ["EDGESTUDIO_HOME"] = home
@@ -46,14 +49,14 @@ def measure(path: Path, *, is_ready: bool) -> dict[str, Any]:
             _until(qt, lambda: app.studio.jobs.ready.pid)
         _rest(qt, 3.0)
         try:
-            return _open(qt, app, path)
+            return _open(qt, app, path, goes_on=goes_on)
         finally:
             app.end()
             _until(qt, lambda: not any(row.state == "running" for row in app.studio.jobs.rows))
             app.close()
 
 
-def _open(qt: Any, app: Any, path: Path) -> dict[str, Any]:
+def _open(qt: Any, app: Any, path: Path, *, goes_on: bool) -> dict[str, Any]:
     import psutil
 
     own = psutil.Process()
@@ -65,7 +68,10 @@ def _open(qt: Any, app: Any, path: Path) -> dict[str, Any]:
     panel.view.viewport().repaint()
     painted = time.perf_counter()
     found: dict[str, Any] = {"painted_s": painted - begun, "boxes": len(panel.view.layout_shown)}
+    found["before_mb"] = before / 1e6
     found["rss_mb_painted"] = own.memory_info().rss / 1e6
+    workers = own.children()
+    peaks = [_peak_mb(worker.pid) for worker in workers]
     panel.view.pan(0, -300)
     panel.view.zoom_by(0.8)
     panel.view.viewport().repaint()
@@ -79,13 +85,25 @@ def _open(qt: Any, app: Any, path: Path) -> dict[str, Any]:
     found["usable_s"] = time.perf_counter() - begun
     _until(qt, lambda: panel.document is not None)
     found["all_known_s"] = time.perf_counter() - begun
+    peaks += [_peak_mb(worker.pid) for worker in workers]
+    found["worker_peak_mb"] = max((peak for peak in peaks if peak is not None), default=None)
+    if not goes_on:
+        return found
     _until(qt, lambda: any(row.summary.get("operators") for row in app.studio.models.rows))
     found["totals_s"] = time.perf_counter() - begun
     _rest(qt, 2.0)
     found["rss_mb"] = own.memory_info().rss / 1e6
     found["grown_mb"] = (own.memory_info().rss - before) / 1e6
-    found["before_mb"] = before / 1e6
     return found
+
+
+def _peak_mb(pid: int) -> float | None:
+    """The most memory that a process had resident so far; None once it is gone, or where the system does not say."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _panel(app: Any) -> Any:

@@ -120,6 +120,7 @@ class Model:
 
 
 _SCHEMA = 2
+_NO_ATTRIBUTES: Mapping[str, Attribute] = {}
 _ROWS = 2000
 """Rows of a column in one line of the file: read line by line, no other thread waits for long."""
 
@@ -257,7 +258,7 @@ def _tensors(columns: dict[str, Any], once: dict[Any, Any]) -> list[Tensor]:
             same(dtype, dtype),
             same(shape, shape),
             same(kind, kind),
-            size,
+            same(size, size),
             quantized.get(i),
             values.get(i),
         )
@@ -291,7 +292,7 @@ def _nodes(columns: dict[str, Any], once: dict[Any, Any]) -> list[Node]:
             same(op, op),
             tuple(ins),
             tuple(outs),
-            attributes,
+            attributes or _NO_ATTRIBUTES,
             same(domain, domain),
             same(scope, scope),
             tuple(subgraphs),

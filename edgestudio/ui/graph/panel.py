@@ -269,6 +269,7 @@ class GraphPanel(Opening):
         if query is not None and self.document is None and not (query.is_of_names and self.has_picture):
             self.matches = []
             self.toolbar.search.show_waiting()
+            self.view.show_found(None)
             return
         self.matches = query.matches(self.known_graph) if query else []
         self.toolbar.search.show_count(len(self.matches) if query else None, 0)
