@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prepares a checkout: a Python environment in .venv with the pinned packages, and the system libraries that
 # the window needs. `setup.sh tests` also brings what the tests use: a virtual screen, a broker, a tracer, old runtimes
-# beside the present one, and the extras `netron-view` and `fleet`.
+# beside the present one, and the extras `netron-view`, `fleet` and `camera`.
 # Says what it does; safe to run again.
 set -eu
 cd "$(dirname "$0")/.."
@@ -96,7 +96,7 @@ import tomllib
 
 with open("pyproject.toml", "rb") as file:
     project = tomllib.load(file)["project"]
-extras = ["test", "netron-view", "fleet"] if sys.argv[1] == "tests" else []
+extras = ["test", "netron-view", "fleet", "camera"] if sys.argv[1] == "tests" else []
 wanted = project["dependencies"] + [name for extra in extras for name in project["optional-dependencies"][extra]]
 print(*wanted, "hatchling", sep="\n")
 PYTHON
