@@ -85,7 +85,7 @@ class Supervisor:
         self.facts = BoardFacts.of_this_board(settings.sysroot, board.hardware if board else None)
         self.store = BoardStore(ops or DiskOps(), settings.data_dir)
         threads = max(1, min(MAX_THREADS, self.facts.cores // 2))
-        self.models = BoardModels(self.store, self.recorder.event, self._unfit, threads)
+        self.models = BoardModels(self.store, self.recorder.event, self._unfit, threads, self.facts.gpu)
         bank: SensorBank = RealBank(settings.sysroot, settings.data_dir, self.facts.hardware)
         if board is not None:
             bank = simulate.SimulatedBank(board, bank, self._cpu_seconds)
@@ -168,8 +168,7 @@ class Supervisor:
         return {
             **self.hello(),
             "runtimes": dict(self.facts.runtimes),
-            "memory_bytes": self.facts.memory_bytes,
-            "cores": self.facts.cores,
+            **self.facts.resources(),
             "sensors": {name: reading.to_dict() for name, reading in self.reporter.readings.items()},
             "free_bytes": self.store.ops.free_bytes(self.settings.data_dir),
             "metadata_age_s": self.trust.metadata_age_s(now),

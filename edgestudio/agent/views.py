@@ -19,7 +19,7 @@ def install_view(store: BoardStore, row: InstallRow) -> dict[str, Any]:
         "version": row.version, "state": row.state, "history": list(row.history), "reason": row.reason,
         "tries": dict(row.tries), "transitions": row.transitions, "active": version_of(store, row.active),
         "previous": version_of(store, row.previous), "rolled_back_to": version_of(store, row.rolled_back_to),
-        "started": row.started,
+        "started": row.started, "detail": row.doing, "fraction": row.fraction,
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgestudio.model import foreign
 from edgestudio.model.content import head, opened, refuse_os_error
+from edgestudio.runtime.engine_header import MAGIC
 from edgestudio.runtime.protobuf import LEN, VARINT, Value, WireError, fields
 from edgestudio.wire.errors import ModelError
 
@@ -109,12 +110,12 @@ def _package_model(path: Path) -> Path:
 def _file(path: Path) -> str:
     start = head(path)
     for magic, offset, name in (
-        (b"TFL3", 4, "tflite"), (_HDF5, 0, "keras"), (b"ptrt", 0, "tensorrt"), (b"ftrt", 0, "tensorrt"),
+        (b"TFL3", 4, "tflite"), (_HDF5, 0, "keras"), *((magic, 0, "tensorrt") for magic in MAGIC),
     ):  # fmt: skip
         if start[offset : offset + len(magic)] == magic:
             return name
     described = 4 + int.from_bytes(start[:4], "little")
-    if start[3:5] == b"\x00{" and head(path, described + 4)[described:] in (b"ptrt", b"ftrt"):
+    if start[3:5] == b"\x00{" and head(path, described + 4)[described:] in MAGIC:
         return "tensorrt"
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _zip(path)

@@ -52,6 +52,8 @@ class SessionOptions:
     optimization: str = "all"
     providers: tuple[str, ...] = ()
     profile_dir: Path | None = None
+    derived: Path | None = None
+    """A file that `runtime.derive` made from the model for this library on this board; opened in the model's place."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.threads <= MAX_THREADS:
@@ -92,7 +94,11 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """One library. `needs` is the module to import, `package` what to install, `entry` "module:function"."""
+    """One library. `needs` is the module to import, `package` what to install, `entry` "module:function".
+
+    `builder` makes a file from a model that the library loads instead of it, faster or at all: from the formats of
+    `builds_from` a board must build one, since the library opens nothing else.
+    """
 
     name: str
     title: str
@@ -101,12 +107,15 @@ class BackendSpec:
     package: str
     entry: str
     probe: str = ""
+    builder: str = ""
+    builds_from: tuple[str, ...] = ()
 
 
 BACKENDS: tuple[BackendSpec, ...] = (
     BackendSpec(
         "onnx", "ONNX Runtime", ("onnx",), "onnxruntime", "onnxruntime",
         "edgestudio.runtime.backends.onnx:open_onnx",
+        builder="edgestudio.runtime.backends.onnx:keep_optimized",
     ),
     BackendSpec(
         "litert", "LiteRT", ("tflite",), "ai_edge_litert", "ai-edge-litert",
@@ -115,11 +124,17 @@ BACKENDS: tuple[BackendSpec, ...] = (
     BackendSpec(
         "openvino", "OpenVINO", ("openvino", "onnx", "tflite"), "openvino", "openvino",
         "edgestudio.runtime.backends.openvino:open_openvino",
+        builder="edgestudio.runtime.backends.openvino:keep_compiled",
     ),
     BackendSpec(
         "tensorrt", "TensorRT", ("tensorrt",), "tensorrt", "tensorrt",
-        "edgestudio.runtime.backends.tensorrt:open_tensorrt",
-        probe="edgestudio.runtime.backends.tensorrt:missing_driver",
+        "edgestudio.runtime.backends.tensorrt:open_tensorrt", "edgestudio.runtime.gpu:missing_driver",
+        "edgestudio.runtime.backends.tensorrt_build:build_engine", ("onnx",),
+    ),
+    BackendSpec(
+        "tensorrt_rtx", "TensorRT for RTX", ("tensorrt",), "tensorrt_rtx", "tensorrt-rtx",
+        "edgestudio.runtime.backends.tensorrt:open_tensorrt_rtx", "edgestudio.runtime.gpu:missing_driver",
+        "edgestudio.runtime.backends.tensorrt_build:build_engine", ("onnx",),
     ),
 )  # fmt: skip
 
@@ -141,14 +156,18 @@ def open_session(
     if not is_scanned:
         scan_model(path)
     format_name = recognise(path)
-    chosen = _choose(format_name, backend)
+    chosen = _choose(format_name, backend, is_derived=options is not None and options.derived is not None)
     module, _, function = chosen.entry.partition(":")
     opener = getattr(importlib.import_module(module), function)
     return cast("Session", opener(path, options or SessionOptions(threads=threads)))
 
 
-def _choose(format_name: str, backend: str | None) -> BackendSpec:
-    candidates = [spec for spec in BACKENDS if format_name in spec.formats]
+def _choose(format_name: str, backend: str | None, *, is_derived: bool) -> BackendSpec:
+    candidates = [
+        spec
+        for spec in BACKENDS
+        if format_name in spec.formats or (is_derived and format_name in spec.builds_from)
+    ]
     if backend is not None:
         if backend not in {spec.name for spec in BACKENDS}:
             known = ", ".join(spec.name for spec in BACKENDS)

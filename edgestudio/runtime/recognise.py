@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from edgestudio.runtime.engine_header import MAGIC
 from edgestudio.runtime.protobuf import WireError, fields
 from edgestudio.wire.errors import ModelError
 
@@ -24,7 +25,7 @@ def recognise(path: Path) -> str:
         )
     if head[4:8] == b"TFL3":
         return "tflite"
-    if head[:4] == b"ftrt":
+    if head[:4] in MAGIC:
         return "tensorrt"
     _refuse_other_kinds(path, head)
     if head.lstrip()[:5] == b"<?xml" and b"<net" in head:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,8 @@ ROLE_PIPELINE = "pipeline"
 ROLE_GOLDEN = "golden"
 ROLE_BASELINE = "baseline"
 ROLE_SAMPLES = "samples"
+NVIDIA = frozenset({"tensorrt", "tensorrt-ep", "cuda"})
+"""Accelerators that only a GPU of NVIDIA has."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,25 @@ class Requirements:
     arch: tuple[str, ...] = ()
     runtimes: tuple[str, ...] = ()
     min_memory_bytes: int = 0
+    accelerators: tuple[str, ...] = ()
+    """Where it may run, best first, `cpu` among them where that will do; empty: wherever the board thinks best."""
+    gpu: tuple[str, ...] = ()
+    """Names or compute capabilities of the GPUs that it is for; an engine that is shipped ready must say that."""
 
-    def check(self, *, hardware: str, arch: str, runtimes: Mapping[str, Any], memory_bytes: int) -> None:
+    def check(
+        self,
+        *,
+        hardware: str,
+        arch: str,
+        runtimes: Mapping[str, Any],
+        memory_bytes: int,
+        gpu_matches: Callable[[str], bool] = lambda wanted: False,
+        gpu_name: str = "",
+    ) -> None:
         """Raise InstallError (code `wrong-device`) naming the first thing that this board lacks.
 
-        `runtimes` are the board's usable runtimes by name; `memory_bytes` is its physical memory.
+        `runtimes` are the board's usable runtimes by name; `memory_bytes` is its physical memory; `gpu_matches`
+        says whether its GPU is meant by a name or a compute capability.
         """
         if self.hardware and hardware not in self.hardware:
             _lacks(f"it is made for {' or '.join(self.hardware)}, and this board is {hardware or 'unknown'}")
@@ -91,17 +107,25 @@ class Requirements:
         if self.runtimes and not any(name in runtimes for name in self.runtimes):
             has = ", ".join(sorted(runtimes)) or "none"
             _lacks(f"it needs the runtime {' or '.join(self.runtimes)}, and this board has {has}")
+        if self.accelerators and NVIDIA.issuperset(self.accelerators) and not gpu_name:
+            _lacks(f"it runs on {' or '.join(self.accelerators)} alone, and this board has no NVIDIA GPU")
+        if self.gpu and not any(gpu_matches(wanted) for wanted in self.gpu):
+            has = gpu_name or "no NVIDIA GPU"
+            _lacks(f"it is made for the GPU {' or '.join(self.gpu)}, and this board has {has}")
         if memory_bytes < self.min_memory_bytes:
             needed, has_mib = self.min_memory_bytes / 2**20, memory_bytes / 2**20
             _lacks(f"it needs {needed:,.0f} MiB of memory, and this board has {has_mib:,.0f} MiB")
 
     def to_dict(self) -> dict[str, Any]:
         """As it travels."""
+        optional = {"accelerators": list(self.accelerators), "gpu": list(self.gpu)}
         return {
             "hardware": list(self.hardware),
             "arch": list(self.arch),
             "runtimes": list(self.runtimes),
             "min_memory_bytes": self.min_memory_bytes,
+            # Left out where they ask for nothing, as releases were signed before there was such a thing.
+            **{name: value for name, value in optional.items() if value},
         }
 
     @classmethod
@@ -113,6 +137,8 @@ class Requirements:
             arch=f.names("arch"),
             runtimes=f.names("runtimes"),
             min_memory_bytes=f.integer("min_memory_bytes", default=0),
+            accelerators=f.names("accelerators"),
+            gpu=f.names("gpu"),
         )
 
 

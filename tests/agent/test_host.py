@@ -15,7 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgestudio.agent.run.channel import Arena, FrameReader, frame
-from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelFailedError, ModelHost, scan_in_child
+from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelFailedError, ModelHost
+from edgestudio.agent.run.scanning import scan_in_child
 from edgestudio.runtime.backend import open_session
 from edgestudio.wire.errors import EdgeStudioError
 from tests.agent import releases

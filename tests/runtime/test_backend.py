@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -176,15 +177,32 @@ def test_two_formats_of_one_model_agree(collected: Path) -> None:
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-def test_openvino_agrees_where_it_is_installed(sample: Path) -> None:
-    pytest.importorskip("openvino", reason="openvino is an extra, and not installed here")
+@pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is an extra, and not installed here"
+)
+def test_openvino_agrees_and_says_what_it_runs_where(sample: Path, tmp_path: Path) -> None:
     feeds = {"image": np.random.default_rng(2).random((2, 1, 8, 8), np.float32)}
     other = open_session(sample / "digits.onnx", backend="openvino")
     expected = open_session(sample / "digits.onnx").run(feeds)["logits"]
     np.testing.assert_allclose(other.run(feeds)["logits"], expected, atol=1e-3)
-    assert other.placement()["alarm"] is None
-    assert other.profile(feeds, 2)
+    placement = other.placement()
+    assert placement["alarm"] is None
+    assert placement["counts"] == {"CPU": len(placement["nodes"])}
+    assert any("Conv" in name for name in placement["nodes"])
+    assert {row["unit"] for row in other.profile(feeds, 2)} == {"CPU"}
+    with pytest.raises(InputError, match="OpenVINO sees no GPU"):
+        open_session(sample / "digits.onnx", backend="openvino", options=SessionOptions(providers=("gpu",)))
+    with pytest.raises(InputError, match="must be float32"):
+        other.run({"image": np.zeros((1, 1, 8, 8))})
     other.close()
+    with pytest.raises(ModelError, match="closed"):
+        other.run(feeds)
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes((sample / "digits.onnx").read_bytes()[:-4000])
+    with pytest.raises(ModelError):
+        open_session(broken, backend="openvino", is_scanned=True)
+    # Importing it would report its use over the network: what reports is not there.
+    assert sys.modules["openvino_telemetry"] is None
 
 
 @pytest.mark.models

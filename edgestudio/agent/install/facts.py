@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +13,11 @@ from typing import Any
 
 import psutil
 
+from edgestudio.agent.run.spawn import environment
 from edgestudio.runtime.backend import available
+from edgestudio.runtime.gpu import Gpu, missing_driver
+
+PROBE_S = 20.0
 
 _ARCH = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
@@ -25,6 +32,12 @@ class BoardFacts:
     """Usable runtimes: name -> version."""
     memory_bytes: int
     cores: int
+    gpu: Gpu | None = None
+
+    def resources(self) -> dict[str, Any]:
+        """Memory, cores and GPU, as a studio reads them."""
+        gpu = self.gpu.to_dict() if self.gpu else None
+        return {"memory_bytes": self.memory_bytes, "cores": self.cores, "gpu": gpu}
 
     @classmethod
     def of_this_board(cls, sysroot: Path, hardware: str | None = None) -> BoardFacts:
@@ -36,7 +49,20 @@ class BoardFacts:
             runtimes={row["name"]: row["version"] for row in available() if row["available"]},
             memory_bytes=psutil.virtual_memory().total,
             cores=psutil.cpu_count() or 1,
+            gpu=None if missing_driver() else _ask_driver(),
         )
+
+
+def _ask_driver() -> Gpu | None:
+    """Asked in a process of its own: the driver would take memory and threads of the agent's for good."""
+    try:
+        said = subprocess.run(
+            [sys.executable, "-m", "edgestudio.runtime.gpu"],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_S, check=False, env=environment(),
+        ).stdout  # fmt: skip
+        return Gpu.from_dict(json.loads(said))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def hardware_name(sysroot: Path) -> str:

@@ -141,6 +141,8 @@ class Intake:
             arch=self._facts.arch,
             runtimes=self._facts.runtimes,
             memory_bytes=self._facts.memory_bytes,
+            gpu_matches=lambda wanted: self._facts.gpu is not None and self._facts.gpu.matches(wanted),
+            gpu_name=self._facts.gpu.name if self._facts.gpu else "",
         )
         missing = {
             f.sha256: f.size_bytes for f in manifest.files.values() if not self._store.blobs.has(f.sha256)

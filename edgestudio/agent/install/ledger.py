@@ -14,6 +14,7 @@ from edgestudio.wire.errors import EdgeStudioError, InstallError
 
 MAX_TRANSITIONS = 28
 MAX_TRIES = 3
+TELL_EVERY_S = 1.0
 ARRIVING = frozenset({"OFFERED", "RECEIVING"})
 
 
@@ -29,6 +30,7 @@ class Ledger:
     def __init__(self, store: BoardStore, on_change: Callable[[InstallRow], None]) -> None:
         self._store = store
         self._on_change = on_change
+        self._told = 0.0
 
     def row(self, install_id: str) -> InstallRow:
         """The install; InstallError `no-install` when there is none of that id."""
@@ -60,7 +62,7 @@ class Ledger:
                 f"It did not come to an end within {MAX_TRANSITIONS} steps.", code="too-many-steps"
             )
         before = row.state
-        row.state = state
+        row.state, row.doing, row.fraction = state, "", None
         row.transitions += 1
         row.history.append({"state": state, "at": time.time(), "note": note, **more})
         reach(f"before:{state}")
@@ -71,6 +73,18 @@ class Ledger:
             row.history.pop()
             raise
         reach(f"after:{state}")
+        self._on_change(row)
+
+    def tell(self, row: InstallRow, doing: str, fraction: float | None) -> None:
+        """How far the work of the present state is, for those who watch; no transition, and not worth a write.
+
+        At most once a second or when another thing is done, or a build's many steps would fill the spool.
+        """
+        now = time.monotonic()
+        if doing == row.doing and now - self._told < TELL_EVERY_S:
+            return
+        self._told = now
+        row.doing, row.fraction = doing, fraction
         self._on_change(row)
 
     def attempt(self, row: InstallRow, state: str) -> None:

@@ -10,12 +10,13 @@ from typing import Protocol
 from edgestudio.agent.install.intake import Intake
 from edgestudio.agent.install.ledger import ARRIVING, MAX_TRIES, Ledger, UnfitError
 from edgestudio.agent.killpoints import reach
+from edgestudio.agent.run.opening import Progress
 from edgestudio.agent.store.board import BoardStore
 from edgestudio.agent.store.gc import FINISHED
 from edgestudio.agent.store.state import InstallRow
 from edgestudio.wire.errors import EdgeStudioError, InstallError
 
-STARTED = frozenset({"DRYRUN", "TRIAL"})
+STARTED = frozenset({"STAGED", "DRYRUN", "TRIAL"})
 
 
 class Steps(Protocol):
@@ -26,6 +27,9 @@ class Steps(Protocol):
 
     async def stage(self, row: InstallRow) -> None:
         """Make sure that the slot is whole."""
+
+    async def build(self, row: InstallRow, progress: Progress) -> None:
+        """Build what the candidate needs to run on this board, such as an engine; raises UnfitError."""
 
     async def dry_run(self, row: InstallRow) -> None:
         """Load the candidate beside what runs and ask its golden inputs; raises UnfitError."""
@@ -165,8 +169,9 @@ class InstallMachine:
             await self._steps.inspect(row)
             self._ledger.enter(row, "INSPECTED")
         await self._steps.stage(row)
-        self._ledger.enter(row, "STAGED")
+        self._ledger.attempt(row, "STAGED")
         self._store.state.models[row.model].candidate = row.release
+        await self._steps.build(row, lambda doing, fraction: self._ledger.tell(row, doing, fraction))
         self._ledger.attempt(row, "DRYRUN")
         reach("work:DRYRUN")
         await self._steps.dry_run(row)

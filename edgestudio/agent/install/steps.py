@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from edgestudio.agent.install.engines import refuse_foreign
 from edgestudio.agent.install.health import WARM_RUNS, HealthGate, over_budget
 from edgestudio.agent.install.ledger import UnfitError
 from edgestudio.agent.install.room import available_bytes, fits
-from edgestudio.agent.run.host import HostDiedError, ModelFailedError, scan_in_child
+from edgestudio.agent.run.host import HostDiedError, ModelFailedError
 from edgestudio.agent.run.models import BoardModels
+from edgestudio.agent.run.opening import Progress
+from edgestudio.agent.run.scanning import scan_in_child
 from edgestudio.agent.run.seat import Seat
 from edgestudio.agent.store.board import BoardStore
 from edgestudio.agent.store.state import InstallRow, ModelRow
@@ -54,10 +57,22 @@ class InstallSteps:
             await scan_in_child(model)
         except (ModelFailedError, InputError) as error:
             raise UnfitError(f"The model file was refused: {error.message}", code="hostile-model") from error
+        refuse_foreign(model, manifest.requires)
 
     async def stage(self, row: InstallRow) -> None:
         """See `machine.Steps`."""
         await asyncio.to_thread(self._store.build_slot, row.release)
+
+    async def build(self, row: InstallRow, progress: Progress) -> None:
+        """See `machine.Steps`. Takes minutes for an engine; what serves goes on serving."""
+        try:
+            await self._models.prepare(row.release, progress)
+        except HostDiedError as death:
+            raise InstallError(death.message, hint="Push it again.", code="build-died") from death
+        except (ModelFailedError, InputError) as error:
+            raise UnfitError(
+                f"It cannot be built for this board: {error.message}", code="build-failed"
+            ) from error
 
     async def dry_run(self, row: InstallRow) -> None:
         """See `machine.Steps`. What serves goes on serving meanwhile, unless memory is too short for both."""
@@ -95,6 +110,9 @@ class InstallSteps:
             self._stand_by = self._models.bay(row.model).serve(self._candidate)
             self._candidate, self._is_making_room = None, False
         await self._close_stand_by()
+        serving = self._models.bay(row.model).serving
+        if serving is not None:
+            self._models.quicken(serving)
 
     async def restore(self, row: InstallRow) -> str:
         """See `machine.Steps`."""

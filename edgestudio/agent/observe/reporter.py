@@ -176,4 +176,5 @@ def _fallen(seat: Seat) -> dict[str, int]:
     if not placement.get("alarm"):
         return {}
     units = placement.get("counts") or {}
-    return {"cpu_fallback_nodes": sum(int(n) for unit, n in units.items() if str(unit).startswith("CPU"))}
+    fallen = sum(int(count) for unit, count in units.items() if str(unit).startswith(("CPU", "XNNPACK")))
+    return {"cpu_fallback_nodes": fallen} if fallen else {}

@@ -20,7 +20,7 @@ from edgestudio.agent.run.channel import Arena, Array, frame
 from edgestudio.agent.run.link import HostLink
 from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
-from edgestudio.wire.errors import DeviceError, EdgeStudioError
+from edgestudio.wire.errors import DeviceError
 
 READY_S = 30.0
 LOAD_S = 120.0
@@ -56,6 +56,13 @@ class HostSpec:
     memory_bytes: int = 0
     providers: tuple[str, ...] = ()
     """Accelerators to try before the processor."""
+    golden: Path | None = None
+    """Whose shapes an engine is built for."""
+    runtimes: tuple[str, ...] = ()
+    accelerators: tuple[str, ...] = ()
+    """What the release allows and names; see `wire.release.Requirements`."""
+    gpu: dict[str, Any] | None = None
+    """The board's NVIDIA GPU, None when it has none."""
 
 
 @dataclass
@@ -92,7 +99,11 @@ class ModelHost:
     def __init__(self, spec: HostSpec, on_death: Callable[[ModelHost, HostDiedError], None]) -> None:
         self.spec = spec
         self.loaded = Loaded()
+        self.choice: dict[str, Any] = {}
+        """The way that it runs here; see `runtime.choice.Choice`."""
         self.slowdown = 1.0
+        self.on_progress: Callable[[Mapping[str, Any]], None] = lambda told: None
+        """Hears of a build: {doing, fraction}."""
         self.open_network = ""
         """Why the child still has a network; "" when it has none."""
         self.death: HostDiedError | None = None
@@ -132,10 +143,14 @@ class ModelHost:
                 sys.executable, "-m", "edgestudio.agent.run.worker",
                 "--link", str(handles[0]), "--inbox", str(handles[1]), "--outbox", str(handles[2]),
                 "--memory-bytes", str(self.spec.memory_bytes), "--parent", str(os.getpid()),
+                *(["--with-gpu"] if self.spec.gpu else []),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE, pass_fds=handles, start_new_session=True,
                 cwd="/", env=environment(),
             )  # fmt: skip
+        except BaseException:
+            ours.close()  # what nobody took over yet
+            raise
         finally:
             theirs.close()
         with contextlib.suppress(psutil.Error):
@@ -149,15 +164,14 @@ class ModelHost:
         ]
         self.open_network = str((await self._await_answer(ready, READY_S)).get("open_network", ""))
 
-    async def load(self, deadline_s: float = LOAD_S) -> Loaded:
-        """Open the model in the child; ModelFailedError when it cannot be opened."""
+    async def load(self, deadline_s: float = LOAD_S, *, derived: Path | None = None) -> Loaded:
+        """Open the model, or what was `derived` from it, in the child; ModelFailedError when it cannot be opened."""
         spec = self.spec
         answer = await self._ask(
             {
                 "do": "load", "model": str(spec.model), "backend": spec.backend, "threads": spec.threads,
-                "providers": list(spec.providers),
-                "pipeline": str(spec.pipeline) if spec.pipeline else None,
-                "source": str(spec.source) if spec.source else None,
+                "providers": list(spec.providers), "derived": _text(derived), "pipeline": _text(spec.pipeline),
+                "source": _text(spec.source),
             },
             deadline_s,
         )  # fmt: skip
@@ -165,9 +179,9 @@ class ModelHost:
         self.loaded = Loaded(**{name: answer[name] for name in names})
         return self.loaded
 
-    async def scan(self, path: Path, deadline_s: float) -> None:
-        """Look for hostility in the file `path`; raises what the scan says."""
-        await self._ask({"do": "scan", "path": str(path)}, deadline_s)
+    async def ask(self, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
+        """A request without tensors, such as `plan` and `derive`; see `worker.Worker`."""
+        return await self._ask(dict(request), deadline_s)
 
     async def run(self, feeds: Mapping[str, Array], deadline_s: float = RUN_S) -> dict[str, Any]:
         """The bare model: {"outputs": {name: array}, "infer_ms"}."""
@@ -328,6 +342,9 @@ class ModelHost:
             self.kill("it broke the protocol")
             return
         for message in messages:
+            if isinstance(message.get("progress"), Mapping):
+                self.on_progress(message["progress"])
+                continue
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(message)
 
@@ -354,24 +371,11 @@ class ModelHost:
         self._on_death(self, self.death)
 
 
+def _text(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
+
+
 def failure_of(answer: Mapping[str, Any]) -> ModelFailedError:
     """The error that an answer of the child carries."""
     error = answer["error"]
     return ModelFailedError(str(error["message"]), hint=str(error["hint"]), code=str(error["code"]))
-
-
-async def scan_in_child(path: Path, *, deadline_s: float = 60.0, memory_bytes: int = 2 << 30) -> None:
-    """Scan the model file `path` in a confined child of its own; EdgeStudioError when it must not be opened."""
-    host = ModelHost(HostSpec(model=path, memory_bytes=memory_bytes), lambda *_: None)
-    try:
-        await host.start()
-        await host.scan(path, deadline_s)
-    except HostDiedError as death:
-        raise ModelFailedError(
-            f"Looking at the model file ended the process that did it: {death.message}",
-            hint="The file is damaged or hostile; export the model again.",
-            code="hostile-model",
-        ) from death
-    finally:
-        with contextlib.suppress(EdgeStudioError):
-            await host.close()

@@ -18,13 +18,15 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def confine(memory_bytes: int, parent_pid: int) -> str:
+def confine(memory_bytes: int, parent_pid: int, *, with_gpu: bool = False) -> str:
     """Apply the limits to this process; called before anything is imported that they are to hold.
 
+    `with_gpu`: the driver of an NVIDIA GPU reserves address space without end, so that only what is really written
+    to can be limited (RLIMIT_DATA instead of RLIMIT_AS).
     Returns why the network could not be cut off, "" when it is.
     """
     if memory_bytes:
-        _limit(resource.RLIMIT_AS, memory_bytes)
+        _limit(resource.RLIMIT_DATA if with_gpu else resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":

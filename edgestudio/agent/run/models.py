@@ -10,8 +10,10 @@ from edgestudio.agent.observe.capture import CaptureRing
 from edgestudio.agent.run.bay import ModelBay
 from edgestudio.agent.run.dispatch import no_model
 from edgestudio.agent.run.host import HostDiedError
-from edgestudio.agent.run.seat import Seat
+from edgestudio.agent.run.opening import Identity, Opener, Progress
+from edgestudio.agent.run.seat import Seat, host_spec
 from edgestudio.agent.store.board import BoardStore
+from edgestudio.runtime.gpu import Gpu
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 
 Report = Callable[..., object]
@@ -23,11 +25,19 @@ Unfit = Callable[[str, str, str], Awaitable[None]]
 class BoardModels:
     """The bays by model name. Knows nothing of installs; `on_unfit` is who decides what runs instead."""
 
-    def __init__(self, store: BoardStore, report: Report, on_unfit: Unfit, threads: int) -> None:
+    def __init__(
+        self,
+        store: BoardStore,
+        report: Report,
+        on_unfit: Unfit,
+        threads: int,
+        gpu: Gpu | None = None,
+    ) -> None:
         self.bays: dict[str, ModelBay] = {}
         self.threads = threads
         self.folder = store.folder
         self.captures: CaptureRing | None = None
+        self.opener = Opener(store.derived, report, gpu.to_dict() if gpu else None)
         self._store = store
         self._report = report
         self._on_unfit = on_unfit
@@ -72,9 +82,24 @@ class BoardModels:
         """Load `release` in a new host of its own, beside whatever serves."""
         folder = await asyncio.to_thread(self._store.build_slot, release)
         manifest = await asyncio.to_thread(self._store.manifest, release)
-        seat = await Seat.open(release, manifest, folder, threads or self.threads, self.bay(model).died)
+        died = self.bay(model).died
+        seat = await Seat.open(release, manifest, folder, threads or self.threads, died, self.opener)
         self.note_placement(model, seat)
         return seat
+
+    async def prepare(self, release: str, progress: Progress) -> None:
+        """Build what the laid out `release` needs to run here; ModelFailedError says why that cannot be."""
+        folder = await asyncio.to_thread(self._store.build_slot, release)
+        manifest = await asyncio.to_thread(self._store.manifest, release)
+        spec = host_spec(manifest, folder, self.threads, self.opener.gpu)
+        await self.opener.prepare(spec, Identity.of(manifest), progress)
+
+    def quicken(self, seat: Seat) -> None:
+        """In the background, keep what makes the next start of a slowly loading model faster."""
+        work = self.opener.quicken(seat.host, Identity.of(seat.manifest))
+        task = asyncio.get_running_loop().create_task(work, name="quicken")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def note_placement(self, model: str, seat: Seat) -> None:
         """Nodes that silently went to the processor instead of the accelerator that was asked for are told."""

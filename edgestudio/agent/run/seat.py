@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Any
 from edgestudio.agent.install.health import golden_failure, is_constant
 from edgestudio.agent.run.channel import Array
 from edgestudio.agent.run.host import HostDiedError, HostSpec, Loaded, ModelHost
+from edgestudio.agent.run.opening import Identity, Opener, close_quietly
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.baseline import Baseline
 from edgestudio.wire.errors import EdgeStudioError, InputError
@@ -48,26 +48,21 @@ class Seat:
 
     @classmethod
     async def open(
-        cls, release: str, manifest: ReleaseManifest, folder: Path, threads: int, on_death: DeathListener
+        cls,
+        release: str,
+        manifest: ReleaseManifest,
+        folder: Path,
+        threads: int,
+        on_death: DeathListener,
+        opener: Opener,
     ) -> Seat:
         """Start a host and load the release in it; raises what the model or the host says."""
-        paths = {role: folder / file.name for role, file in manifest.files.items()}
-        spec = HostSpec(
-            model=paths[ROLE_MODEL],
-            pipeline=paths.get(ROLE_PIPELINE),
-            source=paths.get(ROLE_SAMPLES),
-            threads=threads,
-            memory_bytes=ADDRESS_SPACE_BYTES + 6 * manifest.files[ROLE_MODEL].size_bytes,
-        )
+        spec = host_spec(manifest, folder, threads, opener.gpu)
         seats: list[Seat] = []
-        host = ModelHost(spec, lambda _, death: on_death(seats[0], death) if seats else None)
-        try:
-            golden, baseline = await asyncio.to_thread(_companions, paths)
-            await host.start()
-            await host.load()
-        except BaseException:
-            await _close_quietly(host)
-            raise
+        golden, baseline = await asyncio.to_thread(_companions, paths_of(manifest, folder))
+        host = await opener.open(
+            spec, Identity.of(manifest), lambda _, death: on_death(seats[0], death) if seats else None
+        )
         seat = cls(release, manifest, folder, host, golden, baseline)
         seats.append(seat)
         return seat
@@ -132,12 +127,28 @@ class Seat:
 
     async def close(self) -> None:
         """Let the request in flight finish and end the host."""
-        await _close_quietly(self.host)
+        await close_quietly(self.host)
 
 
-async def _close_quietly(host: ModelHost) -> None:
-    with contextlib.suppress(EdgeStudioError, OSError):
-        await host.close()
+def paths_of(manifest: ReleaseManifest, folder: Path) -> dict[str, Path]:
+    """Where each of the release's files is, by role."""
+    return {role: folder / file.name for role, file in manifest.files.items()}
+
+
+def host_spec(manifest: ReleaseManifest, folder: Path, threads: int, gpu: dict[str, Any] | None) -> HostSpec:
+    """What a host of the release opens, and how much it may use."""
+    paths = paths_of(manifest, folder)
+    return HostSpec(
+        model=paths[ROLE_MODEL],
+        pipeline=paths.get(ROLE_PIPELINE),
+        source=paths.get(ROLE_SAMPLES),
+        threads=threads,
+        memory_bytes=ADDRESS_SPACE_BYTES + 6 * manifest.files[ROLE_MODEL].size_bytes,
+        golden=paths.get(ROLE_GOLDEN),
+        runtimes=manifest.requires.runtimes,
+        accelerators=manifest.requires.accelerators,
+        gpu=gpu,
+    )
 
 
 def _companions(paths: Mapping[str, Path]) -> tuple[Golden | None, ConfidenceHistogram | None]:

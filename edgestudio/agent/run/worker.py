@@ -20,7 +20,8 @@ MAX_PLACED_NODES = 2000
 class Worker:
     """Answers the requests of one agent until its socket closes.
 
-    `scan` looks at a file without any runtime; `load` opens the model; `run` feeds tensors to the bare model;
+    `scan` looks at a file without any runtime; `plan` says how the model can run here, `derive` builds what that
+    needs; `load` opens the model; `run` feeds tensors to the bare model;
     `item`, `payload` and `sample` go through the release's pipeline, `feeds` through all of it but the
     preprocessing, `outputs` through the postprocessing alone, and `batch` takes several of them together.
     Tensors are in shared memory, the rest in the frame.
@@ -37,7 +38,7 @@ class Worker:
         self._streak: Any = None
         self._commands: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
             "scan": self._scan, "load": self._load, "run": self._run, "batch": self._batch,
-            "prepare": self._prepare, "ping": lambda _: {},
+            "prepare": self._prepare, "ping": lambda _: {}, "plan": self._plan, "derive": self._derive,
             **dict.fromkeys(("feeds", "item", "sample", "payload", "outputs"), self._work),
         }  # fmt: skip
 
@@ -90,6 +91,16 @@ class Worker:
         report = scan_model(Path(request["path"]))
         return {"report": str(report)[:2000]}
 
+    def _plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        from edgestudio.agent.run.building import planned
+
+        return planned(request)
+
+    def _derive(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        from edgestudio.agent.run.building import derived
+
+        return derived(request, lambda told: self._send({"id": request.get("id"), "progress": told}))
+
     def _load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from edgestudio.agent.run.answering import Answering
         from edgestudio.runtime.backend import SessionOptions, open_session
@@ -97,7 +108,9 @@ class Worker:
         started = time.perf_counter()
         model = Path(request["model"])
         options = SessionOptions(
-            threads=int(request.get("threads", 1)), providers=tuple(request.get("providers", ()))
+            threads=int(request.get("threads", 1)),
+            providers=tuple(request.get("providers", ())),
+            derived=Path(request["derived"]) if request.get("derived") else None,
         )
         self._session = open_session(model, backend=request.get("backend"), options=options)
         load_ms = (time.perf_counter() - started) * 1e3
@@ -223,9 +236,10 @@ def main() -> None:
     parser.add_argument("--inbox", type=int, required=True)
     parser.add_argument("--outbox", type=int, required=True)
     parser.add_argument("--memory-bytes", type=int, default=0)
+    parser.add_argument("--with-gpu", action="store_true")
     parser.add_argument("--parent", type=int, required=True)
     options = parser.parse_args()
-    open_network = limits.confine(options.memory_bytes, options.parent)
+    open_network = limits.confine(options.memory_bytes, options.parent, with_gpu=options.with_gpu)
     from edgestudio.agent.run.channel import Arena
 
     link = socket.socket(fileno=options.link)

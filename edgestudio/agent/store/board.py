@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgestudio.agent.store.blobs import BlobStore
+from edgestudio.agent.store.derived import DerivedStore
 from edgestudio.agent.store.fsops import FileOps, make_folder
 from edgestudio.agent.store.gc import FINISHED, collect, forget_releases, releases_to_keep
 from edgestudio.agent.store.slots import MANIFEST, SlotStore
@@ -24,6 +25,7 @@ class BoardStore:
         self.folder = folder
         self.blobs = BlobStore(ops, folder / "blobs")
         self.slots = SlotStore(ops, folder / "slots", self.blobs)
+        self.derived = DerivedStore(ops, folder / "derived")
         self.file = StateFile(ops, folder)
         self.verdict = "new"
         """What `open` found: current, previous, new or lost."""
@@ -42,6 +44,7 @@ class BoardStore:
         make_folder(self.ops, self.folder)
         self.blobs.prepare()
         self.slots.prepare()
+        self.derived.prepare()
         self.verdict = self.file.load()
         if self.verdict == "lost" or (self.verdict == "new" and self.slots.releases()):
             self.verdict = "lost"
@@ -87,7 +90,8 @@ class BoardStore:
         self.file.forget_old_installs()
         self.save()
         try:
-            return collect(self.state, self.blobs, self.slots, self._blobs_of)
+            removed = collect(self.state, self.blobs, self.slots, self._blobs_of)
+            return removed + self.derived.collect({row.model_sha256 for row in self.state.releases.values()})
         except EdgeStudioError:
             return 0  # a manifest that cannot be read: remove nothing
 

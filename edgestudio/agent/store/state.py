@@ -65,6 +65,10 @@ class InstallRow:
     rolled_back_to: str | None = None
     is_revert: bool = False
     """Whether this goes back to a release that was committed before."""
+    doing: str = ""
+    """What the present state is busy with, where that takes long."""
+    fraction: float | None = None
+    """How much of that is done."""
     is_forced: bool = False
     """Whether crashes of the active release ask for that, not a person."""
 

@@ -7,8 +7,8 @@ import json
 from edgestudio.model.content import head
 from edgestudio.model.detect import Recognised
 from edgestudio.model.graph import Model
+from edgestudio.runtime.engine_header import MAGIC, engine_header
 
-_TRT_MAGIC = (b"ptrt", b"ftrt")
 _HEADER_BYTES = 24
 _BOUND = (
     "a TensorRT engine runs only with the TensorRT version and the kind of GPU that it was built with, which alone "
@@ -21,7 +21,7 @@ def read(found: Recognised) -> Model:
     data = head(found.file, 1 << 16)
     metadata: dict[str, str] = {}
     start = 0
-    if data[:4] not in _TRT_MAGIC:
+    if data[:4] not in MAGIC:
         # Ultralytics puts a JSON description of its own before the engine: its length, then the text.
         start = 4 + int.from_bytes(data[:4], "little")
         described = json.loads(data[4:start])
@@ -30,6 +30,11 @@ def read(found: Recognised) -> Model:
     serial = int.from_bytes(header[4:8], "little") if len(header) >= 8 else None
     if len(header) >= _HEADER_BYTES:
         metadata["header"] = header.hex(" ", 4)
+    built = engine_header(found.file) if start == 0 else None
+    if built is not None:
+        metadata["built_with"] = (
+            f"{'TensorRT for RTX' if built.backend == 'tensorrt_rtx' else 'TensorRT'} {built.version}"
+        )
     return Model(
         format="tensorrt",
         format_version=None if serial is None else f"serialization {serial:#06x}",

@@ -6,13 +6,16 @@ import json
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgestudio.runtime.backend import Array, Feeds, SessionOptions, TensorSpec, check_feeds
 from edgestudio.runtime.profile import OperatorTimes
 from edgestudio.wire.errors import InputError, ModelError
+
+if TYPE_CHECKING:
+    from edgestudio.runtime.derive import Derived, DeriveRequest, Progress
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -82,11 +85,15 @@ class OnnxSession:
         # Idle threads that spin heat a board and steal the core that the model needs.
         config.add_session_config_entry("session.intra_op.allow_spinning", "0")
         config.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        path = self._path
+        if self._options.derived is not None:  # optimised on this board before
+            config.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            path = self._options.derived
         if profile_prefix is not None:
             config.enable_profiling = True
             config.profile_file_prefix = profile_prefix
         try:
-            return ort.InferenceSession(str(self._path), config, providers=self._requested)
+            return ort.InferenceSession(str(path), config, providers=self._requested)
         except Exception as error:
             raise ModelError(
                 f"ONNX Runtime {ort.__version__} cannot load {self._path.name}: {_reason(error)}",
@@ -101,8 +108,14 @@ class OnnxSession:
             nodes, source = self._assigned(), "recorded"
             if nodes is None:
                 nodes, source = self._profiled_units(), "profiled"
-            self._placement = _judged(nodes, self._requested, source)
+            self._placement = _judged(nodes, self._requested, source, self._refused())
         return self._placement
+
+    def _refused(self) -> str:
+        """Why ONNX Runtime dropped the provider that was asked for, which it tells no caller; "" when it did not."""
+        if self._requested[0] in self._session.get_providers():
+            return ""
+        return "ONNX Runtime could not start it: a library of its driver is missing or of another version"
 
     def _assigned(self) -> list[tuple[str, str, str]] | None:
         if not hasattr(self._session, "get_provider_graph_assignment_info"):
@@ -182,7 +195,46 @@ def _providers(wanted: tuple[str, ...], present: list[str]) -> list[str]:
     return chosen
 
 
-def _judged(nodes: list[tuple[str, str, str]], requested: list[str], source: str) -> dict[str, Any]:
+def present_providers() -> list[str]:
+    """The execution providers that this build of ONNX Runtime has; whether their drivers are here shows on loading."""
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
+
+
+def keep_optimized(request: DeriveRequest, progress: Progress) -> Derived:
+    """See `runtime.derive`: the graph as ONNX Runtime optimises it for this processor, so that it need not again.
+
+    Not worth keeping where it loads hardly faster; refused where it does not answer as the model itself does.
+    """
+    import onnxruntime as ort
+
+    from edgestudio.runtime.derive import compared
+
+    progress("optimising the model", 0.0)
+    config = ort.SessionOptions()
+    config.log_severity_level = 3
+    config.optimized_model_filepath = str(request.out)
+    config.add_session_config_entry("session.save_model_format", "ONNX")
+    try:
+        ort.InferenceSession(str(request.model), config, providers=[_CPU])
+    except Exception as error:
+        raise ModelError(
+            f"ONNX Runtime cannot keep what it optimises: {_reason(error)}", code="build-failed"
+        ) from error
+    plain = SessionOptions(threads=request.threads)
+    quick = SessionOptions(threads=request.threads, derived=request.out)
+    return compared(
+        request,
+        lambda: OnnxSession(request.model, plain),
+        lambda: OnnxSession(request.model, quick),
+        progress,
+    )
+
+
+def _judged(
+    nodes: list[tuple[str, str, str]], requested: list[str], source: str, refused: str = ""
+) -> dict[str, Any]:
     counts = Counter(unit for _, _, unit in nodes)
     fallen = Counter(op for _, op, unit in nodes if unit == _CPU)
     alarm = None
@@ -191,6 +243,8 @@ def _judged(nodes: list[tuple[str, str, str]], requested: list[str], source: str
         alarm = (
             f"{sum(fallen.values())} of {len(nodes)} nodes fell back from {requested[0]} to the CPU: {ops}"
         )
+    if refused:
+        alarm = f"{alarm or requested[0] + ' does none of the work'} ({refused})"
     return {
         "counts": dict(counts),
         "nodes": {name or f"{op}#{index}": unit for index, (name, op, unit) in enumerate(nodes)},
