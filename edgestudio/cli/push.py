@@ -11,10 +11,11 @@ from edgestudio.cli.console import Console
 from edgestudio.studio.app import Studio
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.rows import DeploymentRow
+from edgestudio.wire.release import ACCELERATORS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL --to DEVICE... [--pipeline FILE] [--golden DATA]."""
+    """MODEL --to DEVICE... [--pipeline FILE] [--golden DATA] [--on ACCELERATOR...] [--gpu GPU...]."""
     parser.add_argument("model", metavar="MODEL", help="a model file, or a hash prefix of one in the library")
     parser.add_argument(
         "--to",
@@ -29,6 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="what it is called there; by default as the model it was made from")
     parser.add_argument("--golden", type=Path, metavar="DATA", help="data for the dry run on the board")
+    parser.add_argument(
+        "--on",
+        nargs="+",
+        default=(),
+        choices=ACCELERATORS,
+        metavar="ACCELERATOR",
+        help="where it may run, best first, with cpu among them where that will do; by default the board chooses "
+        f"({', '.join(ACCELERATORS)})",
+    )
+    parser.add_argument(
+        "--gpu",
+        nargs="+",
+        default=(),
+        metavar="GPU",
+        help="the GPUs that it is for, by name or compute capability; needed for engines that were built already",
+    )
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
@@ -44,6 +61,8 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
             pipeline=options.pipeline,
             golden=options.golden,
             slot=options.name,
+            accelerators=options.on,
+            gpu=options.gpu,
         )
     finally:
         unsubscribe()

@@ -124,7 +124,7 @@ async def _follow(
     session: BoardSession, release: Release, install_id: str
 ) -> AsyncGenerator[DeployState, None]:
     answer = await session.finish(install_id)
-    reported, last_heard = "receiving", time.monotonic()
+    reported, told, last_heard = "receiving", "", time.monotonic()
     while True:
         need = _needed(answer)
         if need:  # the board found damage when it read everything again
@@ -134,6 +134,10 @@ async def _follow(
                     yield state
             answer = await session.finish(install_id)
             continue
+        if (busy := _detail(answer)) != told:  # a build takes minutes, and says how far it is
+            told = busy
+            if busy and not _passed(reported, answer):
+                yield _state(reported, install_id, answer)
         for name in _passed(reported, answer):
             state = _state(name, install_id, answer)
             yield state
@@ -167,12 +171,17 @@ def _passed(reported: str, answer: Mapping[str, Any]) -> list[str]:
 def _state(name: str, install_id: str, answer: Mapping[str, Any]) -> DeployState:
     return DeployState(
         name,
-        detail=str(answer.get("detail", "")),
+        detail=_detail(answer),
         reason=str(answer.get("reason", "")) if name in FINAL else "",
         hint=str(answer.get("hint", "")),
         install_id=install_id,
         install=dict(answer),
     )
+
+
+def _detail(answer: Mapping[str, Any]) -> str:
+    doing, fraction = str(answer.get("detail") or ""), answer.get("fraction")
+    return f"{doing}, {fraction:.0%}" if doing and isinstance(fraction, (int, float)) else doing
 
 
 class _Upload:

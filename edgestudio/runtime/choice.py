@@ -14,16 +14,12 @@ from typing import Any
 from edgestudio.runtime.backend import BACKENDS, BackendSpec
 from edgestudio.runtime.gpu import Gpu
 from edgestudio.wire.errors import InputError, ModelError
+from edgestudio.wire.release import ACCELERATORS
 
 CPU = "cpu"
 BY_NAME_ONLY = frozenset({"xnnpack", "tensorrt-ep"})
 """Used only where a release asks for it: another library for the same processor, not always the faster one, and
 ONNX Runtime's own way to TensorRT, which builds its engines anew each time it loads."""
-ACCELERATORS = (
-    "tensorrt", "cuda", "rocm", "openvino-gpu", "openvino-npu", "openvino", "coreml", "qnn", "acl", "armnn", "nnapi",
-    "dml", "tensorrt-ep", "xnnpack", CPU,
-)  # fmt: skip
-"""What a release may name, best first as a board tries them by itself."""
 _OPENVINO_NODES = {"openvino-gpu": "dev/dri", "openvino-npu": "dev/accel"}
 
 

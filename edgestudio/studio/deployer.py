@@ -22,7 +22,7 @@ from edgestudio.studio.jobs import JobService
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.paths import Paths
 from edgestudio.studio.preflight import examine, operators, refuse, sentence, targets_for
-from edgestudio.studio.releases import Package, ReleaseMaker
+from edgestudio.studio.releases import Package, ReleaseMaker, requirements
 from edgestudio.studio.rows import ActiveModel, DeploymentRow, ModelRow
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
@@ -43,6 +43,8 @@ class _Push:
     slot: str
     pipeline: Path | None
     golden: Path | None
+    accelerators: tuple[str, ...] = ()
+    gpu: tuple[str, ...] = ()
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     package: Package | None = None
     release: Release | None = None
@@ -77,14 +79,18 @@ class DeployService:
         pipeline: Path | None = None,
         golden: Path | None = None,
         slot: str | None = None,
+        accelerators: Sequence[str] = (),
+        gpu: Sequence[str] = (),
     ) -> list[DeploymentRow]:
         """Install the model with this hash on each board; returns the rows as they ended, good or bad.
 
+        `accelerators` and `gpu` are what the release asks for, see `wire.release.Requirements`.
         `slot` is what it is called there, by default the name of the model that it was made from. A board's
         failure is in its row and does not stop the others; raises only for what concerns all.
         """
         row = self._models.get(model)
-        push = _Push(row, slot or self._maker.slot(row), pipeline, golden)
+        name = slot or self._maker.slot(row)
+        push = _Push(row, name, pipeline, golden, tuple(accelerators), tuple(gpu))
         tasks = []
         for board_id in dict.fromkeys(board_ids):
             board = self._boards.rows.get(board_id)
@@ -234,7 +240,10 @@ class DeployService:
             else:
                 self._step(row.id, "package", "made already")
             if push.release is None or push.release.manifest.counter <= push.floor:
-                push.release = await self._maker.sign(push.model, push.slot, push.package, push.floor)
+                requires = requirements(push.model, push.accelerators, push.gpu)
+                push.release = await self._maker.sign(
+                    push.model, push.slot, push.package, push.floor, requires
+                )
             manifest = push.release.manifest
             said = "".join(f"; {note}" for note in push.package.notes)
             text = f"{manifest.model} {manifest.version}, release {manifest.counter}{said}"

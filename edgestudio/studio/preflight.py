@@ -17,7 +17,7 @@ _DISK_FACTOR = 1.1
 _RUNTIME_BYTES = 64 << 20
 _HOT_C = 85.0
 # Where the target check has another word for a runtime.
-_TARGETS = {"onnx": "onnxruntime"}
+_TARGETS = {"onnx": "onnxruntime", "tensorrt_rtx": "tensorrt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _lacking(name: str, check: Mapping[str, Any]) -> str:
 
 def runtimes_for(model_format: str) -> tuple[str, ...]:
     """The runtimes that open models of this format, by their names on a board."""
-    return tuple(spec.name for spec in BACKENDS if model_format in spec.formats)
+    return tuple(spec.name for spec in BACKENDS if model_format in (*spec.formats, *spec.builds_from))
 
 
 def _runtime(model: ModelRow, info: Mapping[str, Any]) -> Finding:

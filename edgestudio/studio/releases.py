@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,16 +95,24 @@ class ReleaseMaker:
         )
         return kept[0]
 
-    async def sign(self, model: ModelRow, slot: str, package: Package, floor: int) -> Release:
+    async def sign(
+        self, model: ModelRow, slot: str, package: Package, floor: int, requires: Requirements
+    ) -> Release:
         """A signed release with a counter above `floor`."""
         return await asyncio.to_thread(
             lambda: self.publisher.publish(
                 slot,
                 package.files,
                 version=model.version,
-                requires=Requirements(runtimes=runtimes_for(model.format)),
+                requires=requires,
                 parent=model.parent,
                 note=model.recipe or "",
                 floor=floor,
             )
         )
+
+
+def requirements(model: ModelRow, accelerators: Sequence[str], gpu: Sequence[str]) -> Requirements:
+    """What a release of the model asks of a board: a library that opens it, and what else was asked for."""
+    runtimes = runtimes_for(model.format)
+    return Requirements(runtimes=runtimes, accelerators=tuple(accelerators), gpu=tuple(gpu))

@@ -20,6 +20,11 @@ ROLE_PIPELINE = "pipeline"
 ROLE_GOLDEN = "golden"
 ROLE_BASELINE = "baseline"
 ROLE_SAMPLES = "samples"
+ACCELERATORS = (
+    "tensorrt", "cuda", "rocm", "openvino-gpu", "openvino-npu", "openvino", "coreml", "qnn", "acl", "armnn", "nnapi",
+    "dml", "tensorrt-ep", "xnnpack", "cpu",
+)  # fmt: skip
+"""What a release may name, best first as a board tries them by itself."""
 NVIDIA = frozenset({"tensorrt", "tensorrt-ep", "cuda"})
 """Accelerators that only a GPU of NVIDIA has."""
 

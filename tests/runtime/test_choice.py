@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from edgestudio.runtime.backend import SessionOptions, open_session
-from edgestudio.runtime.choice import ACCELERATORS, Choice, plan
+from edgestudio.runtime.choice import Choice, plan
 from edgestudio.runtime.derive import DeriveRequest, derive, key_of, name_of
 from edgestudio.runtime.gpu import Gpu, ask_driver
 from edgestudio.wire.errors import InputError, ModelError
+from edgestudio.wire.release import ACCELERATORS
 
 ORIN = Gpu("Orin (nvgpu)", "8.7", "12.2")
 OPENVINO = importlib.util.find_spec("openvino") is not None
