@@ -17,6 +17,7 @@ from edgestudio.optimize.companions import carry
 from edgestudio.optimize.datasets import DataSamples, pipeline_for
 from edgestudio.optimize.evaluate import Evaluation, evaluate
 from edgestudio.optimize.goldens import golden_of, stacks
+from edgestudio.optimize.source_files import source_files
 from edgestudio.optimize.trial import Trial, opened
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.fallback import LighterModel
@@ -40,7 +41,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     """Worker's entry point: `{path, pipeline?, golden_data?, name, version}` to `files {role: path}` and facts.
 
     Roles: model and pipeline always, golden where the model runs; baseline and samples when there is data;
-    `weights-N` for files that the model keeps its weights in.
+    `source` for what its own source reads, `weights-N` for files that the model keeps its weights in.
     Everything is computed from this very file with its real runtime. Raises ModelError, RecipeError, RefusedError.
     """
     path = Path(params["path"])
@@ -53,6 +54,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
         pipeline, notes = pipeline_for(session, given, data)
     finally:
         session.close()
+    pipeline, own = source_files(pipeline, given, out_dir)
     with opened(path, pipeline, data) as trial:
         evaluation = None
         if isinstance(trial.samples, DataSamples):
@@ -60,6 +62,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
             evaluation = evaluate(limited, progress, "run the data", (0.1, 0.8))
         progress.phase("write the files", 0.9)
         files = write_companions(trial, evaluation, out_dir, notes)
+        files.update(own)
         files.update(lighter_files(trial.pipeline, given.parent if given else None, out_dir))
     files |= carry(path, model_format, out_dir / f"model{SUFFIXES.get(model_format, path.suffix)}")
     return {
