@@ -83,6 +83,8 @@ def _window(record: Mapping[str, Any]) -> str:
     for name, reading in (record.get("sys") or {}).items():
         if "temp" in name and isinstance(reading, list) and reading[0] is not None:
             parts.append(f"{name} {reading[0]:.1f} {reading[1]}")
+    if fallen := (record.get("cnt") or {}).get("cpu_fallback_nodes"):
+        parts.append(f"{fallen} nodes fell back to the CPU")
     return "  ".join(parts)
 
 

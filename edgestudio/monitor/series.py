@@ -76,6 +76,7 @@ class Snapshot:
     total, queue` as far as the board reports them; `overall_ms[stage]` has the percentiles of the merged
     histograms of the newest release. `confidence` and `baseline` are 64 counts on [0, 1], None until there
     are any; `shift_psi` is the population stability index between them, `drift` the verdict with its reason.
+    `fallback_nodes` are those that run on the processor in place of an accelerator, in the newest window.
     `gap` says why nothing arrives at present, "" while records do. The time is the board's clock.
     """
 
@@ -103,6 +104,7 @@ class Snapshot:
     markers: tuple[Marker, ...]
     gap: str
     revision: int
+    fallback_nodes: int = 0
 
 
 class BoardSeries:
@@ -239,6 +241,7 @@ class BoardSeries:
             markers=tuple(marker for marker in self._markers if marker.time >= since),
             gap=self._gap,
             revision=self._revision,
+            fallback_nodes=int(newest.counts.get("cpu_fallback_nodes", 0)) if newest else 0,
             mean_confidence=rows[:, _COLUMN["confidence"]],
             drift_distance=rows[:, _COLUMN["drift"]],
             **{

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 from pathlib import Path
 
@@ -135,6 +136,23 @@ def test_simulated_sensors_carry_their_badge(
     rings.series("b1").add_window(window(1))
     qtbot.waitUntil(badge.isVisible, timeout=2000)  # type: ignore[attr-defined]
     assert badge.text() == "SIMULATED SENSORS"  # type: ignore[attr-defined]
+
+
+def test_nodes_that_fell_back_to_the_processor_stay_in_sight(
+    qtbot: QtBot, panel: DashboardPanel, desk: Desk, rings: Rings
+) -> None:
+    add_board(desk)
+    rings.series("b1").add_window(window(0))
+    shown(qtbot, panel)
+    badge = panel.findChild(QLabel, "dashboard-fallback")
+    assert badge is not None
+    assert not badge.isVisible()
+    rings.series("b1").add_window(dataclasses.replace(window(1), counts={"cpu_fallback_nodes": 29}))
+    qtbot.waitUntil(badge.isVisible, timeout=2000)
+    assert badge.text() == "29 NODES ON THE CPU"
+    assert badge.width() >= badge.sizeHint().width()
+    rings.series("b1").add_window(window(2))
+    qtbot.waitUntil(lambda: not badge.isVisible(), timeout=2000)
 
 
 def test_the_crosshair_is_shared(qtbot: QtBot, panel: DashboardPanel, desk: Desk, rings: Rings) -> None:

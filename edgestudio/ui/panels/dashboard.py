@@ -101,12 +101,14 @@ class DashboardPanel(QWidget):
             self._title.setText("All boards")
             self._about.setText(f"{len(boards)} paired")
             self._simulated.setVisible(any(each.is_simulated for each in boards))
+            self._fallback.hide()
             return
         self._pages.setCurrentIndex(1 if row is not None else 0)
         if row is None:
             self._title.setText("Dashboard")
             self._about.setText("")
             self._simulated.hide()
+            self._fallback.hide()
             return
         self._show_board(row)
 
@@ -146,6 +148,10 @@ class DashboardPanel(QWidget):
         self._about.setObjectName("dashboard-about")
         self._simulated = badge("SIMULATED SENSORS", "simulated")
         self._simulated.setObjectName("dashboard-simulated")
+        self._fallback = badge("", "bad")
+        self._fallback.setObjectName("dashboard-fallback")
+        self._fallback.setToolTip("The board's events say which accelerator could not be used, and why.")
+        self._fallback.hide()
         self._span = QComboBox()
         self._span.setObjectName("dashboard-span")
         self._span.setAccessibleName("How much is shown")
@@ -163,7 +169,7 @@ class DashboardPanel(QWidget):
         bar = QWidget()
         row = WrapLayout(spacing=12)
         row.setContentsMargins(16, 10, 16, 4)
-        row.addWidget(_beside(self._title, self._simulated))
+        row.addWidget(_beside(self._title, self._simulated, self._fallback))
         row.addWidget(self._about)
         row.addWidget(_beside(self._all, self._span, self._pause, save))
         bar.setLayout(row)
@@ -214,6 +220,8 @@ class DashboardPanel(QWidget):
         key = (row.id, series.revision, span_s)
         snapshot = series.snapshot(span_s)
         self._simulated.setVisible(row.is_simulated or snapshot.is_simulated)
+        self._fallback.setText(f"{snapshot.fallback_nodes:,} NODES ON THE CPU")
+        self._fallback.setVisible(snapshot.fallback_nodes > 0)
         self._title.setText(row.name)
         model = f"{snapshot.model} {snapshot.version or snapshot.release}".strip() if snapshot.model else ""
         problem = snapshot.gap or (row.problem if row.presence != "online" else "")
@@ -303,7 +311,8 @@ class DashboardPanel(QWidget):
             (_last(shown.throughput_hz, lambda value: f"{value:.3g} /s"), shown.throughput_hz),
             (_last(heat, lambda value: f"{value:.1f} °C"), heat),
         )
-        is_well = row.presence == "online" and not row.problem and shown.drift.level != "red"
+        is_well = row.presence == "online" and not row.problem
+        is_well = is_well and shown.drift.level != "red" and not shown.fallback_nodes
         return Tile(row.id, row.name, row.presence, is_well, row.is_simulated or shown.is_simulated, lines)
 
     def _point(self, at: float) -> None:
