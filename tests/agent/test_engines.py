@@ -114,13 +114,14 @@ def run(tmp_path: Path, scenario: Callable[[Supervisor], Awaitable[None]]) -> No
     asyncio.run(whole())
 
 
-def named(board: Supervisor, name: str) -> list[dict[str, Any]]:
-    return [record for record in board.history(0, 10_000) if record.get("name") == name]
+def named(board: Supervisor, name: str, backend: str = "") -> list[dict[str, Any]]:
+    found = [record for record in board.history(0, 10_000) if record.get("name") == name]
+    return [record for record in found if not backend or record["data"]["backend"] == backend]
 
 
 def engines(board: Supervisor) -> list[Path]:
     folder = board.settings.data_dir / "derived"
-    return [entry for entry in sorted(folder.iterdir()) if not entry.name.endswith(".json")]
+    return [entry for entry in sorted(folder.glob("tensorrt_rtx-*")) if entry.suffix != ".json"]
 
 
 def wide(path: Path, layers: int = 120) -> Path:
@@ -154,7 +155,7 @@ def test_a_board_builds_keeps_and_finds_its_engine_again(tmp_path: Path) -> None
         assert install["state"] == "FAILED"
         assert "TensorRT" in install["reason"]
         assert [step["state"] for step in install["history"]][-3:] == ["STAGED", "DRYRUN", "FAILED"]
-        assert len(named(board, "model.built")) == 1
+        assert len(named(board, "model.built", "tensorrt_rtx")) == 1
         told = [r for r in board.history(0, 10_000) if r["k"] == "install" and r.get("detail")]
         assert "building the engine" in {record["detail"] for record in told}
 
@@ -165,7 +166,7 @@ def test_a_board_builds_keeps_and_finds_its_engine_again(tmp_path: Path) -> None
         assert placement["accelerator"] == "cpu"
         assert placement["alarm"].startswith("tensorrt could not be used: ")
         assert named(board, "placement.fallback")
-        assert len(named(board, "model.built")) == 1
+        assert len(named(board, "model.built", "tensorrt_rtx")) == 1
         assert len(engines(board)) == 1
 
         # An engine that is not as it was built is built again.
@@ -173,13 +174,13 @@ def test_a_board_builds_keeps_and_finds_its_engine_again(tmp_path: Path) -> None
         engines(board)[0].write_bytes(b"something else")
         third = releases.make_release(tmp_path / "c", version="3", counter=3, requires=EITHER)
         assert (await releases.push(board, third))["state"] == "COMMITTED"
-        assert len(named(board, "model.built")) == 2
+        assert len(named(board, "model.built", "tensorrt_rtx")) == 2
 
         # So is one for another GPU.
         board.models.opener.gpu = Gpu("a newer one", "8.9", "13.0").to_dict()
         fourth = releases.make_release(tmp_path / "d", version="4", counter=4, requires=EITHER)
         assert (await releases.push(board, fourth))["state"] == "COMMITTED"
-        assert len(named(board, "model.built")) == 3
+        assert len(named(board, "model.built", "tensorrt_rtx")) == 3
 
     run(tmp_path, scenario)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import io
 import os
 import signal
@@ -189,7 +190,9 @@ def test_windows_of_a_sound_run_on_a_board(tmp_path: Path) -> None:
             "source": {"kind": "audio", "path": "yard.wav", "window": 64, "hop": 32, "rate_hz": 50},
             "preprocess": [{"kind": "audio", "sample_rate_hz": 8000, "samples": 64}],
         }
-        bay = await pushed(board, folder, changes, files={"sound": folder / "yard.wav"})
+        # The baseline is of digits, and this is noise: how sure the model is says nothing here.
+        calm = dataclasses.replace(releases.SHORT, confidence_distance=None)
+        bay = await pushed(board, folder, changes, files={"sound": folder / "yard.wav"}, limits=calm)
         assert bay.serving is not None
         assert bay.serving.loaded.is_stream
         before = bay.serving.ticks
