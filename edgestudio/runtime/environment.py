@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("onnxruntime", "ai-edge-litert", "openvino", "tensorrt", "numpy", "edgestudio")
+_PACKAGES = ("onnxruntime", "ai-edge-litert", "openvino", "tensorrt", "tensorrt-rtx", "numpy", "edgestudio")
 _BUSY = 0.5
 
 

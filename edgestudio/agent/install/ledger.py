@@ -14,7 +14,7 @@ from edgestudio.wire.errors import EdgeStudioError, InstallError
 
 MAX_TRANSITIONS = 28
 MAX_TRIES = 3
-TELL_EVERY_S = 1.0
+TELL_EVERY_S = 2.0
 ARRIVING = frozenset({"OFFERED", "RECEIVING"})
 
 
@@ -78,7 +78,7 @@ class Ledger:
     def tell(self, row: InstallRow, doing: str, fraction: float | None) -> None:
         """How far the work of the present state is, for those who watch; no transition, and not worth a write.
 
-        At most once a second or when another thing is done, or a build's many steps would fill the spool.
+        At most every two seconds or when another thing is done, or a build's many steps would fill the spool.
         """
         now = time.monotonic()
         if doing == row.doing and now - self._told < TELL_EVERY_S:

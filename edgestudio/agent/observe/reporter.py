@@ -132,7 +132,7 @@ class Reporter:
     def _usable(self) -> list[Rung]:
         rungs: list[Rung] = ["fewer-frames", "paused"]
         seats = [bay.serving for bay in self._models.bays.values() if bay.serving is not None]
-        if any(seat.host.spec.threads > 1 for seat in seats) or self.ladder.rung == "fewer-threads":
+        if seats and self._models.threads > 1:  # also while it is hotter: the way down has the same steps
             rungs.append("fewer-threads")
         if any(bay.live is not None and bay.live.has_lighter for bay in self._models.bays.values()):
             rungs.append("smaller-model")

@@ -46,6 +46,7 @@ _DTYPES = {
 }
 _INTEGERS = frozenset(f"tensor({sign}int{bits})" for sign in ("", "u") for bits in (8, 16, 32, 64))
 _CPU = "CPUExecutionProvider"
+_NVIDIA = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 # What ZipMap gives: for each row, the score of every class.
 _SCORES = "seq(map("
 
@@ -67,6 +68,8 @@ class OnnxSession:
         self._path = path
         self._options = options
         self._requested = _providers(options.providers, onnxruntime.get_available_providers())
+        if _NVIDIA.intersection(self._requested) and hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # finds CUDA and cuDNN where they were installed as Python packages
         self._session: Any = self._create(profile_prefix=None)
         self.inputs = _fed(self._session.get_inputs(), path)
         self.outputs = _given(self._session.get_outputs(), path)
