@@ -92,15 +92,16 @@ def test_room_is_bounded_and_goes_with_the_models(tmp_path: Path) -> None:
     versions = [key_of("a" * 64, {}, dataclasses.replace(CHOICE, version=f"10.{n}"), {}) for n in range(4)]
     for key in versions:
         kept(store, key, b"x" * 100)
-    gone = key_of("b" * 64, {}, CHOICE, {})
-    kept(store, gone)
+    orphans = [key_of(letter * 64, {}, CHOICE, {}) for letter in "bcd"]
+    for key in orphans:
+        kept(store, key)
     assert store.collect({"a" * 64}) == 3
+    assert [store.find(key) is not None for key in orphans] == [False, True, True]
     assert [store.find(key) is not None for key in versions] == [False, False, True, True]
-    assert store.find(gone) is None
     assert store.collect({"a" * 64}, max_bytes=150) == 1
-    assert store.find(versions[3]) is not None
+    assert store.find(versions[2]) is None
     with pytest.raises(DeviceError, match="building for this model may take"):
-        store.begin(gone, 1 << 60)
+        store.begin(orphans[0], 1 << 60)
 
 
 def test_a_power_cut_leaves_the_whole_file_or_none() -> None:

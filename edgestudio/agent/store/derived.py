@@ -18,6 +18,8 @@ READ_BYTES = 4 << 20
 MAX_BYTES = 4 << 30
 KEPT_VERSIONS = 2
 """Of each model and library: what a library that was updated needs, and what it needed before."""
+KEPT_ORPHANS = 2
+"""Of models whose release failed or is gone: the next push of the same model need not wait for a build again."""
 ROOM_TIMES = 4
 """An engine takes up to about so many times its model's size, with room to write it."""
 
@@ -110,20 +112,22 @@ class DerivedStore:
         self._remove(name_of(key))
 
     def collect(self, models: Collection[str], max_bytes: int = MAX_BYTES) -> int:
-        """Remove what belongs to no model of `models` (digests), to old versions, or to more than `max_bytes`."""
+        """Remove old versions, all but the newest of what no model of `models` (digests) has, and what is too much."""
         names = [
             entry.removesuffix(".json") for entry in self._ops.list_dir(self._root) if entry.endswith(".json")
         ]
         records = [(name, self._record(name)) for name in names]
         rows = [(float(record["built_at"]), name, record) for name, record in records if record is not None]
-        removed, kept_bytes = 0, 0
+        removed, kept_bytes, orphans = 0, 0, 0
         versions: dict[tuple[str, str, str], int] = {}
         for _, name, record in sorted(rows, key=lambda row: row[:2], reverse=True):
             key = record["key"]
             kind = (str(key["model"]), str(key["backend"]), str(key["provider"]))
             size = self._ops.size(self._root / name) or 0
             versions[kind] = versions.get(kind, 0) + 1
-            if kind[0] in models and versions[kind] <= KEPT_VERSIONS and kept_bytes + size <= max_bytes:
+            orphans += kind[0] not in models
+            is_wanted = kind[0] in models or orphans <= KEPT_ORPHANS
+            if is_wanted and versions[kind] <= KEPT_VERSIONS and kept_bytes + size <= max_bytes:
                 kept_bytes += size
                 continue
             self._remove(f"{name}.json")
