@@ -491,7 +491,11 @@ def test_an_item_that_waited_too_long_goes_elsewhere(tmp_path: Path) -> None:
 
     async def scenario(board: Supervisor) -> None:
         async with web_server({"/v2/models/big/infer": model_server(session, asked, [])}) as url:
-            second = {"is_on": True, "waited_over_ms": 0.001, "remote": {"url": url, "model": "big", "timeout_ms": 20_000}}
+            second = {
+                "is_on": True,
+                "waited_over_ms": 0.001,
+                "remote": {"url": url, "model": "big", "timeout_ms": 20_000},
+            }
             bay = await pushed(board, tmp_path / "r", {"second_opinion": second, "queue": {"size": 50}})
             bay.is_paused = True
             await until(lambda: bay.live is not None and bay.live._remote is not None)
