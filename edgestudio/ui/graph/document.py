@@ -49,7 +49,7 @@ def undisturbed() -> Iterator[None]:
 
 def give_memory_back() -> None:
     """Hand pages that the C library keeps for later back to the system: after a large file, tens of megabytes."""
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc alone has it
         ctypes.CDLL(None).malloc_trim(0)
 
 
