@@ -19,6 +19,8 @@ Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 
 _MOST_STEPS = 4000
+_MOST_ENTRIES = 2_000_000
+"""Twenty times what a graph has that anybody looks at; their offsets take a quarter of a gigabyte."""
 _LEN = 2
 
 
@@ -44,7 +46,8 @@ class Payloads:
 
 
 def entries(view: memoryview, tags: frozenset[int]) -> dict[int, tuple[Offsets, Offsets]] | None:
-    """Where the payloads of one message's fields begin and end, by tag; None when a tag is not among `tags`.
+    """Where the payloads of one message's fields begin and end, by tag; None when a tag is not among
+    `tags`, or there are more than two million.
 
     `tags` are single bytes of length-delimited fields. Raises WireError where a payload reaches past the end.
     """
@@ -52,7 +55,9 @@ def entries(view: memoryview, tags: frozenset[int]) -> dict[int, tuple[Offsets, 
     stops: dict[int, list[int]] = {tag: [] for tag in tags}
     position, end = 0, len(view)
     try:
-        while position < end:
+        for _ in range(_MOST_ENTRIES):
+            if position >= end:
+                break
             tag = view[position]
             size = view[position + 1]
             position += 2
@@ -70,6 +75,8 @@ def entries(view: memoryview, tags: frozenset[int]) -> dict[int, tuple[Offsets, 
         return None
     except IndexError:
         raise WireError("the message ends inside a field", position) from None
+    if position < end:
+        return None
     if position > end:
         raise WireError("a field reaches past the end of its message", position)
     return {

@@ -154,6 +154,24 @@ def test_no_bytes_make_it_fail(tmp_path: Path) -> None:
             assert found.source.size == 0 or 0 <= found.source.min() <= found.source.max() < len(found)
 
 
+def test_a_file_of_nothing_but_fields_is_left_to_the_reader(tmp_path: Path) -> None:
+    nodes = b"\x0a\x00" * 2_100_000
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        b"\x3a"
+        + bytes(
+            [
+                len(nodes) & 127 | 128,
+                len(nodes) >> 7 & 127 | 128,
+                len(nodes) >> 14 & 127 | 128,
+                len(nodes) >> 21,
+            ]
+        )
+        + nodes
+    )
+    assert sketch_of(path) is None
+
+
 def test_the_picture_comes_first_and_its_places_stay(tmp_path: Path) -> None:
     class Heard(Silent):
         def __init__(self) -> None:

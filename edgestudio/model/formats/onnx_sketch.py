@@ -65,7 +65,7 @@ def sketch(found: Recognised) -> Boxes | None:
             message = Message(whole)
             graphs = message.views(7)
             return None if not graphs or message.views(25) else _Sketch(buffer, whole, graphs[-1]).boxes()
-    except (WireError, RecursionError, IndexError):
+    except (WireError, RecursionError, IndexError, MemoryError):
         return None
 
 
