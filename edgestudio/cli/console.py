@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.rows import DeploymentRow, JobRow
 from edgestudio.wire.errors import EdgeStudioError
+from edgestudio.wire.fields import CONTROL, clean_text
 
 _BAR_CELLS = 20
 _REDRAW_S = 0.1
@@ -39,7 +40,7 @@ class Console:
         """Something beside the result, for people only."""
         if not self.is_json:
             self.clear()
-            print(text, file=self._err, flush=True)
+            print(_shown(text), file=self._err, flush=True)
 
     def error(self, error: EdgeStudioError) -> None:
         """What went wrong: on stdout as JSON, or on stderr with its hint."""
@@ -47,9 +48,9 @@ class Console:
         if self.is_json:
             print(_dump({"error": error.as_dict()}), file=self._out, flush=True)
             return
-        print(f"error: {error.message}", file=self._err)
+        print(_shown(f"error: {error.message}"), file=self._err)
         if error.hint:
-            print(f"       {error.hint}", file=self._err)
+            print(_shown(f"       {error.hint}"), file=self._err)
         self._err.flush()
 
     def on_event(self, event: RowEvent) -> None:
@@ -83,17 +84,24 @@ class Console:
         if fraction is not None:
             filled = round(fraction * _BAR_CELLS)
             bar = f" [{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {fraction:4.0%}"
-        self._err.write(f"\r\x1b[K{title}{bar} {phase}"[:120])
+        self._err.write("\r\x1b[K" + clean_text(f"{title}{bar} {phase}", 120))
         self._err.flush()
         self._has_bar = True
 
     def _write(self, text: str) -> None:
         self.clear()
-        print(text, file=self._out, flush=True)
+        print(text if self.is_json else _shown(text), file=self._out, flush=True)
 
 
 def _dump(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    # Outside of strings there is none of these, so that the escaped form is the same JSON.
+    return CONTROL.sub(lambda mark: f"\\u{ord(mark[0]):04x}", text)
+
+
+def _shown(text: str) -> str:
+    """`text` without what a terminal would obey: boards and model files write much of it."""
+    return "\n".join(CONTROL.sub("", line.replace("\t", "    ")) for line in text.split("\n"))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -13,7 +13,8 @@ from edgestudio.wire.errors import InputError
 
 T = TypeVar("T")
 _MISSING: Any = object()
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+"""What terminals and readers obey instead of showing it: control characters and marks of direction."""
 
 
 def canonical_json(value: object) -> bytes:
@@ -39,7 +40,7 @@ def parse_json(data: bytes, *, where: str = "the body", max_depth: int = api.MAX
 
 def clean_text(text: str, limit: int) -> str:
     """`text` from a stranger, made fit to show: no control or direction marks, at most `limit` characters."""
-    return _CONTROL.sub("", text)[:limit].strip()
+    return CONTROL.sub("", text)[:limit].strip()
 
 
 class Fields:
