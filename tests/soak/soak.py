@@ -38,7 +38,8 @@ from edgestudio.wire.release import HealthLimits
 from tests.agent import releases
 
 LIMITS = HealthLimits(trial_s=1.0, trial_inferences=10, temperature_c=None, confidence_distance=None)
-BACK_S = 120.0
+AT_ONCE = 4
+BACK_S = 300.0
 """How long a board may take to serve again after a fault; generous, as twenty of them share two cores."""
 
 MEMORY_GROWTH = 1.3
@@ -147,22 +148,29 @@ class Board:
         self.publisher = Publisher(folder / "publisher")
         self.random = random.Random(seed * 1000 + number)
         self.session: BoardSession | None = None
+        self.listening: asyncio.Task[None] | None = None
         self.numbers: dict[str, set[int]] = collections.defaultdict(set)
         self.gaps: list[tuple[int, int]] = []
         self.allowed: set[str] = set()
         self.version = 0
         self.born = 0.0
 
+    async def begin(self) -> None:
+        """Start, pair, and have something that serves."""
+        await self.agent.start()
+        self.born = time.monotonic()
+        paired = await pair(self.identity, "desk", "127.0.0.1", self.agent.port, self.agent.code)
+        self.session = BoardSession(self.identity, paired.board)
+        self.listening = asyncio.ensure_future(self._listen(paired.board))
+        assert await self._push(self.made.good[0]) == "committed"
+        await self.check("start")
+
     async def live(self, until: float) -> None:
+        """Faults until then; what was wrong is in `seen`."""
+        assert self.session is not None
+        assert self.listening is not None
         try:
-            await self.agent.start()
-            self.born = time.monotonic()
-            paired = await pair(self.identity, "desk", "127.0.0.1", self.agent.port, self.agent.code)
-            self.session = BoardSession(self.identity, paired.board)
-            listening = asyncio.ensure_future(self._listen(paired.board))
             try:
-                assert await self._push(self.made.good[0]) == "committed"
-                await self.check("start")
                 while time.monotonic() < until:
                     fault = self.random.choice(FAULTS)
                     self.seen.faults[fault.__name__] += 1
@@ -171,8 +179,8 @@ class Board:
                     await asyncio.sleep(self.random.uniform(0, PAUSE_S))
                 await asyncio.sleep(1.0)
             finally:
-                listening.cancel()
-                await asyncio.gather(listening, return_exceptions=True)
+                self.listening.cancel()
+                await asyncio.gather(self.listening, return_exceptions=True)
                 await self.session.close()
             self.judge_records()
         finally:
@@ -344,8 +352,19 @@ async def soak(seconds: float, count: int, seed: int) -> Seen:
     seen = Seen()
     with tempfile.TemporaryDirectory() as name:
         async with _boards(Path(name), count, seen, seed) as boards:
-            until = time.monotonic() + seconds
-            ends = await asyncio.gather(*(board.live(until) for board in boards), return_exceptions=True)
+            # The time begins when all serve: how long twenty agents take to start is the machine's affair.
+            gate = asyncio.Semaphore(AT_ONCE)
+
+            async def begin(board: Board) -> None:
+                async with gate:
+                    await board.begin()
+
+            try:
+                await asyncio.gather(*(begin(board) for board in boards))
+                until = time.monotonic() + seconds
+                ends = await asyncio.gather(*(board.live(until) for board in boards), return_exceptions=True)
+            finally:
+                await asyncio.gather(*(board.agent.end() for board in boards))
     for board, end in zip(boards, ends, strict=True):
         if isinstance(end, BaseException):
             seen.wrong.append(f"{board.name}: {type(end).__name__}: {end}")
