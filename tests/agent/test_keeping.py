@@ -1,4 +1,4 @@
-"""What a board never throws away: the release that serves, the one before, what arrives, and two that were committed."""
+"""What a board never throws away: what serves, the release before, what arrives, and two that were committed."""
 
 from __future__ import annotations
 
