@@ -24,6 +24,7 @@ from edgestudio.runtime.imaging import IMAGE_SUFFIXES, read_image
 from edgestudio.runtime.sound import AUDIO_SUFFIXES, read_sound
 from edgestudio.wire.errors import InputError, RecipeError
 
+_LOOK_THROUGH = "Remove it, or save it again; `edgestudio examine data` finds all such files."
 _LABEL_FILES = ("labels.csv", "y_labels.csv")
 _TENSOR_SUFFIXES = frozenset({".npy", ".bin", ".raw"})
 _SUFFIXES = IMAGE_SUFFIXES | AUDIO_SUFFIXES | _TENSOR_SUFFIXES
@@ -94,7 +95,11 @@ class Source:
     def _read(self, path: Path) -> Any:
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
-            return read_image(path)
+            try:
+                return read_image(path)
+            except InputError as error:
+                error.hint = error.hint or _LOOK_THROUGH
+                raise
         if suffix in AUDIO_SUFFIXES:
             return read_sound(path)
         if suffix == ".npy":

@@ -54,6 +54,9 @@ async def _whole_life(tmp_path: Path) -> None:
         with pytest.raises(InstallError, match="not newer"):
             await releases.offer(board, releases.make_release(tmp_path / "r0", version="0.9", counter=1))
 
+        with pytest.raises(InstallError, match="no model nobody") as refused:
+            await board.rollback("nobody")
+        assert "digits" in refused.value.hint
         back = await board.rollback("digits")
         assert back["state"] == "COMMITTED"
         assert back["active"] == "1.0.0"

@@ -285,8 +285,9 @@ def test_a_source_can_go_on_after_a_file_that_cannot_be_read(tmp_path: Path) -> 
     items = list(open_source(tmp_path).readable(lambda name, _: told.append(name)))
     assert [item.name for item in items] == ["a.png", "c.png"]
     assert told == ["b.png"]
-    with pytest.raises(InputError, match=r"cat/b.png is no image"):
+    with pytest.raises(InputError, match=r"cat/b.png is no image") as refused:
         list(open_source(tmp_path))
+    assert "examine data" in refused.value.hint
 
 
 def test_names_in_a_list_without_names_of_classes_are_explained(tmp_path: Path) -> None:

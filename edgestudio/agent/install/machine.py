@@ -80,7 +80,14 @@ class InstallMachine:
     async def revert(self, model: str, reason: str, *, is_forced: bool = False) -> InstallRow:
         """Back to the previous release of `model`; `is_forced` when crashes ask for it, not a person."""
         slots = self._store.state.models.get(model)
-        if slots is None or slots.previous is None:
+        if slots is None:
+            known = ", ".join(self._store.state.models)
+            raise InstallError(
+                f"There is no model {model} on this board.",
+                hint=f"It has {known}." if known else "Nothing was installed on it.",
+                code="no-model",
+            )
+        if slots.previous is None:
             raise InstallError(
                 f"There is no previous release of {model} on this board to go back to.",
                 hint="Push the release that should run.",
