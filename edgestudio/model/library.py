@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -94,6 +95,7 @@ class Library:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._changing = threading.Lock()
 
     def entries(self) -> Iterator[Entry]:
         """All models, oldest first; what cannot be read is left out and stays on the disk."""
@@ -177,20 +179,21 @@ class Library:
         **facts: Any,
     ) -> Entry:
         """Change what is said about a model; raises InputError when it is not there."""
-        entry = self.get(sha256)
-        if entry is None:
-            raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
-        entry = replace(entry, **facts)
-        try:
-            for extra, kept in ((graph, _GRAPH), (layout, _LAYOUT), (pipeline, _PIPELINE)):
-                if extra is not None and extra != entry.folder / kept:
-                    new = entry.folder / f".{kept}.{os.getpid()}"
-                    shutil.copyfile(extra, new)
-                    new.replace(entry.folder / kept)
-            _write(entry, entry.folder)
-        except OSError as error:
-            raise _unwritable(error) from error
-        return entry
+        with self._changing:  # two changes of one model at once must not lose either
+            entry = self.get(sha256)
+            if entry is None:
+                raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
+            entry = replace(entry, **facts)
+            try:
+                for extra, kept in ((graph, _GRAPH), (layout, _LAYOUT), (pipeline, _PIPELINE)):
+                    if extra is not None and extra != entry.folder / kept:
+                        new = entry.folder / f".{kept}.{os.getpid()}"
+                        shutil.copyfile(extra, new)
+                        new.replace(entry.folder / kept)
+                _write(entry, entry.folder)
+            except OSError as error:
+                raise _unwritable(error) from error
+            return entry
 
     def remove(self, sha256: str) -> None:
         """Take a model out; its variants stay and still name it as their parent."""

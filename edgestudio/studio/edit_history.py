@@ -27,6 +27,11 @@ class EditHistory:
         self._done: deque[Change] = deque(maxlen=_KEPT)
         self._undone: list[Change] = []
         self._turn = asyncio.Lock()
+        self._listeners: list[Callable[[], object]] = []
+
+    def on_change(self, tell: Callable[[], object]) -> None:
+        """Call `tell` after each change of what can be undone or done again, on the thread where it happens."""
+        self._listeners.append(tell)
 
     @property
     def undo_title(self) -> str | None:
@@ -42,6 +47,7 @@ class EditHistory:
         """Something was done."""
         self._done.append(change)
         self._undone.clear()
+        self._tell()
 
     async def undo(self) -> str | None:
         """Take back the newest change and return its title; one that cannot be taken back is forgotten."""
@@ -49,8 +55,11 @@ class EditHistory:
             if not self._done:
                 return None
             change = self._done.pop()
-            await change.undo()
-            self._undone.append(change)
+            try:
+                await change.undo()
+                self._undone.append(change)
+            finally:
+                self._tell()
             return change.title
 
     async def redo(self) -> str | None:
@@ -59,6 +68,13 @@ class EditHistory:
             if not self._undone:
                 return None
             change = self._undone.pop()
-            await change.redo()
-            self._done.append(change)
+            try:
+                await change.redo()
+                self._done.append(change)
+            finally:
+                self._tell()
             return change.title
+
+    def _tell(self) -> None:
+        for tell in self._listeners:
+            tell()

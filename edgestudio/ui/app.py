@@ -50,6 +50,7 @@ class App(QObject):
         self.requests = Requests(studio, self.bridge)
         self.window.furnish(self.desk, self.requests, studio.monitor, studio.paths.home / "window.ini")
         self.window.may_close = self._may_close
+        studio.edits.history.on_change(lambda: self.bridge.post(self.window.menus.refresh))
         studio.settings.on_change(lambda changed: self.bridge.post(lambda: self.window.apply(changed)))
 
     def begin(self, files: Sequence[Path], *, sample: bool, simulated_board: bool) -> None:

@@ -13,11 +13,13 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from edgestudio.devices.profiles import profiles
 from edgestudio.model.target_table import runtime_tables
 from edgestudio.studio.app import Studio
+from edgestudio.studio.registry.artifact import Listed
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.ask import Answers, AskDialog, Question
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.edit_dialog import EditDialog
 from edgestudio.ui.requests import Done, Failed, Requests
+from edgestudio.wire.errors import InputError
 
 Work = Callable[[Studio, Answers], Coroutine[Any, Any, Any]]
 _PROJECT = "Project (*.json);;All files (*)"
@@ -157,16 +159,38 @@ class LibraryQuestions:
         self._ask("publish-dialog", f"Publish {row.name}", questions, work, accept="Publish")
 
     def _fetch(self) -> None:
-        questions = [
-            _registry(),
-            Question("name", "Model"),
-            Question("version", "Version", hint="Empty: the newest.", is_required=False),
-        ]
+        """Ask for a registry first, then which of its models."""
+
+        def look(answers: Answers, done: Done, failed: Failed) -> None:
+            def listed(models: Any) -> None:
+                if not any(each.versions for each in models):
+                    empty = f"There is no model in {answers['registry']}."
+                    failed(InputError(empty, hint="Publish one there first."))
+                    return
+                done(None)
+                self._fetch_from(answers["registry"], models)
+
+            self._requests.serve(lambda studio: studio.registries.models(answers["registry"]), listed, failed)
+
+        AskDialog(
+            "registry-dialog", "Import from a registry", self._window, [_registry()], look, accept="Look"
+        ).show()
+
+    def _fetch_from(self, registry: str, models: list[Listed]) -> None:
+        choices = tuple(
+            (f"{each.name}@{version}", f"{each.name}  {version}")
+            for each in models
+            for version in reversed(each.versions)
+        )
 
         async def work(studio: Studio, said: Answers) -> None:
-            await studio.registries.fetch(said["registry"], said["name"], said["version"] or None)
+            name, _, version = str(said["model"]).rpartition("@")
+            await studio.registries.fetch(registry, name, version)
 
-        self._ask("import-dialog", "Import from a registry", questions, work, accept="Import")
+        questions = [Question("model", "Model and version", kind="choice", choices=choices)]
+        self._ask(
+            "import-dialog", "Import from a registry", questions, work, accept="Import", sentence=registry
+        )
 
     # --- projects, keys, telemetry
 
@@ -241,7 +265,7 @@ class LibraryQuestions:
 
 
 def _registry() -> Question:
-    hint = "A folder, an https address of an MLflow server, or oci://host/repository."
+    hint = "A folder, oci://host/prefix or mlflow://host; with +http where there is no TLS: mlflow+http://host:5000."
     return Question("registry", "Registry", hint=hint)
 
 

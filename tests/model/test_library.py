@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,22 @@ def test_a_full_disk_changes_nothing(tmp_path, model):
 def _file(path: Path, size: int) -> Path:
     path.write_bytes(os.urandom(size))
     return path
+
+
+def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:
+    library = Library(tmp_path / "library")
+    (tmp_path / "a.onnx").write_bytes(b"a")
+    entry = library.add(tmp_path / "a.onnx", name="a", format="onnx")
+    changes = [
+        {"note": "n"},
+        {"version": "1.0.0"},
+        {"tags": ("t",)},
+        {"facts": {"training_date": "2026-01-01"}},
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            library.update(entry.sha256, note="", version="", tags=(), facts={})
+            list(pool.map(lambda change: library.update(entry.sha256, **change), changes))
+            kept = library.get(entry.sha256)
+            assert kept is not None
+            assert (kept.note, kept.version, kept.tags, bool(kept.facts)) == ("n", "1.0.0", ("t",), True)

@@ -24,6 +24,8 @@ from edgestudio.ui.panels.library_delegate import LibraryDelegate
 from edgestudio.ui.panels.library_model import SHA_ROLE, LibraryFilter, LibraryModel
 from edgestudio.ui.widgets.buttons import Button, IconButton
 from edgestudio.ui.widgets.empty import EmptyState
+from edgestudio.ui.widgets.text import label, set_property
+from edgestudio.wire.errors import InputError
 
 MENU = (
     "optimize.run", "board.push", "", "model.check", "model.diff", "model.bench", "model.evaluate",
@@ -114,6 +116,14 @@ class LibraryTree(QTreeView):
             super().keyPressEvent(event)
 
 
+_SEARCH_HELP = (
+    "Words in names, tags, notes, recipes and versions, or:\n"
+    "tag:release version:1.2* format:onnx op:Conv parent:any\n"
+    "size<1M accuracy>0.97 macs<=300M, or any metric\n"
+    "-tag:old excludes"
+)
+
+
 class LibraryPanel(QWidget):
     """Search above, tree below; an empty library says how to fill it."""
 
@@ -132,7 +142,11 @@ class LibraryPanel(QWidget):
         self.search.setObjectName("library-search")
         self.search.setAccessibleName("Search the library")
         self.search.setPlaceholderText("Search models")
+        self.search.setToolTip(_SEARCH_HELP)
         self.search.setClearButtonEnabled(True)
+        self._problem = label("", "bad", wraps=True, name="library-search-problem")
+        self._problem.setContentsMargins(12, 0, 12, 6)
+        self._problem.hide()
         self._stack = QStackedWidget()
         self._stack.addWidget(
             EmptyState(
@@ -174,6 +188,7 @@ class LibraryPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(head)
+        column.addWidget(self._problem)
         column.addWidget(self._stack, 1)
 
     def _connect(self) -> None:
@@ -192,7 +207,15 @@ class LibraryPanel(QWidget):
         self._desk.selected.model_changed.connect(self._follow)
 
     def _search(self, text: str) -> None:
-        self._filter.search(text)
+        """Filter, or say what cannot be understood; what was found before stays."""
+        problem = ""
+        try:
+            self._filter.search(text)
+        except InputError as error:
+            problem = error.message
+        set_property(self.search, "invalid", "true" if problem else "false")
+        self._problem.setText(problem)
+        self._problem.setVisible(bool(problem))
         self.tree.expandAll()
 
     def _select(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QMimeData, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 
+from edgestudio.studio.library_search import parse_search
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.stores import Store
 from edgestudio.ui import icons, theme, wording
@@ -23,9 +24,10 @@ Index = QModelIndex | QPersistentModelIndex
 
 def caption(row: ModelRow) -> str:
     """The second line of a row: how a variant was made, or what a source is."""
+    version = [f"v{row.version}"] if row.version else []
     if row.recipe:
-        return f"{row.recipe}{' · ' + ', '.join(row.tags) if row.tags else ''}"
-    parts = [row.format.upper() or "reading …"]
+        return " · ".join([*version, row.recipe, *row.tags])
+    parts = [*version, row.format.upper() or "reading …"]
     if row.summary.get("parameters") is not None:
         parts.append(f"{wording.count(row.summary['parameters'])} parameters")
     return " · ".join([*parts, *row.tags])
@@ -74,6 +76,10 @@ class LibraryModel(QStandardItemModel):
         self._store.added.disconnect(self._add, missing_ok=True)
         self._store.changed.disconnect(self._change, missing_ok=True)
         self._store.removed.disconnect(self._remove, missing_ok=True)
+
+    def row_of(self, sha256: str) -> ModelRow | None:
+        """What the store knows of a model."""
+        return self._store.get(sha256)
 
     def item_of(self, sha256: str) -> QStandardItem | None:
         """The item in the first column of a model."""
@@ -165,22 +171,23 @@ class LibraryModel(QStandardItemModel):
 
 
 class LibraryFilter(QSortFilterProxyModel):
-    """Sorts by value and finds by name, recipe, format or tag; the parents of a hit stay visible."""
+    """Sorts by value and finds as `library search` does; the parents of a hit stay visible."""
 
     def __init__(self, source: LibraryModel) -> None:
         super().__init__()
-        self._text = ""
+        self._source = source
+        self._tests: list[Callable[[ModelRow], bool]] = []
         self.setSortRole(SORT_ROLE)
         self.setRecursiveFilteringEnabled(True)
         self.setSourceModel(source)
 
     def search(self, text: str) -> None:
-        """Show only what contains every word of `text`."""
-        self._text = text.casefold()
+        """Show only what matches, see `studio.library_search`; raises InputError for what it does not understand."""
+        self._tests = parse_search(text)
         self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
-        """True when every word occurs in the row."""
-        index = self.sourceModel().index(source_row, 0, source_parent)
-        text = f"{index.data()} {index.data(CAPTION_ROLE)} {index.data(SHA_ROLE)}".casefold()
-        return all(word in text for word in self._text.split())
+        """True when every term holds."""
+        index = self._source.index(source_row, 0, source_parent)
+        row = self._source.row_of(str(index.data(SHA_ROLE)))
+        return row is not None and all(test(row) for test in self._tests)
