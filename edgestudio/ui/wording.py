@@ -127,7 +127,10 @@ def _quantization(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {item}" for key, item in value.items() if item)
+        parts = [str(value.get("kind") or "")]
+        parts += [f"{value[key]} {key}" for key in ("weights", "activations") if value.get(key)]
+        parts += ["per channel"] if value.get("per_channel") else []
+        return ", ".join(part for part in parts if part)
     return ""
 
 

@@ -73,7 +73,7 @@ def test_two_graphs_with_what_differs(qtbot: QtBot, bench: Bench, tmp_path: Path
     panel.views.setCurrentIndex(0)
     groups = [panel.table.topLevelItem(row) for row in range(panel.table.topLevelItemCount())]
     (listed,) = [group for group in groups if group.text(0) == "Changed (1)"]
-    assert "kernel_shape: 3×3 → 7×7" in listed.child(0).text(1)
+    assert "kernel_shape: 3×3 → 7×7" in listed.child(0).text(0)
 
 
 def test_three_models_in_one_table(qtbot: QtBot, bench: Bench, tmp_path: Path) -> None:

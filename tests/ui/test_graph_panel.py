@@ -226,13 +226,12 @@ def test_searching_counts_filters_and_steps(qtbot: QtBot, panel: GraphPanel) -> 
     assert panel.toolbar.search.count.text() == "1 of 20"
     field.setText("colour:red")
     panel.toolbar.search.search_now()
-    assert panel.banner.isVisible()
-    assert "“colour:” is not something to search by" in panel.banner.text()
-    assert "op:, name:" in panel.banner.text()
-    assert panel.banner.width() <= panel.view.viewport().width()
+    assert panel.problem.isVisible()
+    assert "“colour:” is not something to search by" in panel.problem.text()
+    assert "op:, name:" in panel.problem.text()
     qtbot.keyClick(field, Qt.Key.Key_Escape)
     assert panel.table.layer_model.rowCount() == 61
-    assert not panel.banner.isVisible()
+    assert not panel.problem.isVisible()
 
 
 def test_shift_click_traces_the_way(qtbot: QtBot, panel: GraphPanel) -> None:

@@ -199,7 +199,7 @@ def test_compare_shows_figures_and_differences(qtbot, bench: Bench) -> None:
         table.topLevelItem(at).text(0): table.topLevelItem(at) for at in range(table.topLevelItemCount())
     }
     assert groups["Only in B (1)"].child(0).text(0) == "QuantizeLinear  q1"
-    assert groups["Changed (1)"].child(0).text(1) == "Type: float32 → int8"
+    assert groups["Changed (1)"].child(0).text(0) == "Conv  c: Type: float32 → int8"
     value = groups["Inputs and outputs (1)"].child(0)
     assert [value.text(column) for column in range(3)] == ["Input 0", "none", "x  int8 1×3"]
 

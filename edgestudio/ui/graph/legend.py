@@ -176,11 +176,5 @@ class TraceBanner(QFrame):
         return False
 
     def _place(self) -> None:
-        room = self._host.width() - 2 * _MARGIN_PX
-        self._text.setWordWrap(False)
-        self._text.setWordWrap(self.sizeHint().width() > room)
-        width = min(room, self.sizeHint().width())
-        if self._text.wordWrap():
-            width = room
-        self.resize(width, max(self.sizeHint().height(), self.heightForWidth(width)))
+        self.adjustSize()
         self.move((self._host.width() - self.width()) // 2, _MARGIN_PX)

@@ -11,9 +11,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QFrame,
     QHBoxLayout,
     QListWidget,
     QListWidgetItem,
+    QScrollArea,
     QSplitter,
     QVBoxLayout,
     QWidget,
@@ -134,9 +136,10 @@ class GraphPair(QWidget):
             column = QVBoxLayout(side)
             column.setContentsMargins(0, 0, 0, 0)
             column.setSpacing(4)
-            head = QHBoxLayout()
+            head = QVBoxLayout()
             head.setContentsMargins(12, 8, 12, 0)
-            head.addWidget(title, 1)
+            head.setSpacing(2)
+            head.addWidget(title)
             head.addWidget(key)
             column.addLayout(head)
             column.addWidget(view, 1)
@@ -147,10 +150,19 @@ class GraphPair(QWidget):
         column.setSpacing(8)
         for widget in (self._state, self.kinds, self._only):
             column.addWidget(widget)
-        column.addWidget(self.list, 1)
         self.details = label("", "muted", wraps=True, name="graph-pair-details")
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        column.addWidget(self.details)
+        self.details.setAlignment(Qt.AlignmentFlag.AlignTop)
+        below = QScrollArea()
+        below.setWidgetResizable(True)
+        below.setFrameShape(QFrame.Shape.NoFrame)
+        below.setWidget(self.details)
+        down = QSplitter(Qt.Orientation.Vertical)
+        down.addWidget(self.list)
+        down.addWidget(below)
+        down.setSizes([300, 120])
+        down.setChildrenCollapsible(False)
+        column.addWidget(down, 1)
         split.addWidget(side)
         split.setSizes([500, 500, 280])
         row = QHBoxLayout(self)

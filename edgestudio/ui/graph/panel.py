@@ -261,11 +261,11 @@ class GraphPanel(Opening):
         self.toolbar.show_level(level)
 
     def _tell_misunderstood(self, sentence: str) -> None:
-        if not self.inquiry.is_asking:
-            self.banner.say(sentence, end="Close")
+        self.problem.setText(sentence)
+        self.problem.show()
 
     def _search(self, query: Query | None) -> None:
-        self._tell_trace()
+        self.problem.hide()
         if query is not None and self.document is None and not (query.is_of_names and self.has_picture):
             self.matches = []
             self.toolbar.search.show_waiting()

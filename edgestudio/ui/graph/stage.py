@@ -14,11 +14,14 @@ from edgestudio.ui.graph.table import LayerTable
 from edgestudio.ui.graph.toolbar import GraphToolbar
 from edgestudio.ui.graph.view import GraphView
 from edgestudio.ui.widgets.empty import EmptyState
+from edgestudio.ui.widgets.text import label
 
-_SIDE_PX = 340
+_SIDE_PX, _NARROW_SIDE_PX, _SIDE_SHARE = 340, 220, 0.38
 _ROOM_FOR_SIDE_PX = 760
 """A panel that is narrower begins with the graph alone."""
 _ROOM_FOR_BOTH_PX = 480
+_NARROW_PX = 560
+"""Narrower than this there is no room for a strip beside the view."""
 
 
 class GraphStage(QWidget):
@@ -29,6 +32,10 @@ class GraphStage(QWidget):
         self.header, self.toolbar, self.view = GraphHeader(), GraphToolbar(), GraphView()
         self.minimap, self.properties, self.table = MiniMap(self.view), PropertiesPanel(), LayerTable()
         self.legend, self.banner = Legend(self.view.viewport()), TraceBanner(self.view.viewport())
+        self.problem = label("", "bad", wraps=True, name="graph-search-problem")
+        self.problem.setContentsMargins(16, 0, 16, 6)
+        self.problem.hide()
+        self._is_moved = False
         self.sides = QTabWidget()
         self._pages = QStackedWidget()
         self._message: QWidget = QWidget()
@@ -37,8 +44,12 @@ class GraphStage(QWidget):
         self._arrange()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """The first size decides whether the side begins open."""
+        """The first size decides whether the side begins open; every size how wide it is, until it is dragged."""
         super().resizeEvent(event)
+        self.minimap.setVisible(self.width() > _NARROW_PX)
+        if not self._is_moved:
+            side = round(min(_SIDE_PX, max(_NARROW_SIDE_PX, self.width() * _SIDE_SHARE)))
+            self._split.setSizes([self.width() - side, side])
         if not self._has_size:
             self._has_size = True
             self._is_side_due = self.width() < _ROOM_FOR_SIDE_PX
@@ -73,10 +84,11 @@ class GraphStage(QWidget):
         self.sides.setObjectName("graph-side")
         self.sides.addTab(self.properties, "Properties")
         self.sides.addTab(self.table, "Layers")
-        split = QSplitter(Qt.Orientation.Horizontal)
+        split = self._split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(stage)
         split.addWidget(self.sides)
         split.setSizes([900, _SIDE_PX])
+        split.splitterMoved.connect(lambda *_: setattr(self, "_is_moved", True))
         split.setStretchFactor(0, 1)
         split.setStretchFactor(1, 0)
         split.setCollapsible(0, False)
@@ -85,7 +97,7 @@ class GraphStage(QWidget):
         down = QVBoxLayout(whole)
         down.setContentsMargins(0, 0, 0, 0)
         down.setSpacing(0)
-        for widget, stretch in ((self.header, 0), (self.toolbar, 0), (split, 1)):
+        for widget, stretch in ((self.header, 0), (self.toolbar, 0), (self.problem, 0), (split, 1)):
             down.addWidget(widget, stretch)
         whole.setProperty("kind", "page")
         whole.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)

@@ -284,11 +284,12 @@ class ComparePanel(QWidget):
         group = QTreeWidgetItem([f"{title} ({len(entries):,})"])
         for entry in entries[:_MOST_LINES]:
             what = entry.details.splitlines()[1:]
-            item = QTreeWidgetItem([entry.title.partition("  (")[0], "; ".join(what)])
+            item = QTreeWidgetItem(
+                [": ".join([entry.title.partition("  (")[0], *(["; ".join(what)] if what else [])])]
+            )
             item.setToolTip(0, entry.details)
-            item.setToolTip(1, entry.details)
             group.addChild(item)
-            item.setFirstColumnSpanned(not what)
+            item.setFirstColumnSpanned(True)
         self.table.addTopLevelItem(group)
 
     def _list_values(self, rows: Sequence[Mapping[str, Any]]) -> None:

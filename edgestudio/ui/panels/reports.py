@@ -59,6 +59,7 @@ def look(word: str) -> tuple[str, str]:
     return LOOKS.get(word.lower(), LOOKS.get(first, _NOTED))
 
 
+_OPERATOR_PX = 170
 _NODE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
@@ -176,6 +177,11 @@ class ReportsPanel(QWidget):
                 QHeaderView.ResizeMode.Stretch if name in _WIDE else QHeaderView.ResizeMode.ResizeToContents
             )
             head.setSectionResizeMode(column, mode)
+            if name in ("op", "operator"):  # long names leave room for what is said about them
+                head.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
+                self.table.setColumnWidth(
+                    column, min(_OPERATOR_PX, self.table.sizeHintForColumn(column) + 12)
+                )
         head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         head.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
