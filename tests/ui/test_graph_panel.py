@@ -234,6 +234,66 @@ def test_searching_counts_filters_and_steps(qtbot: QtBot, panel: GraphPanel) -> 
     assert not panel.problem.isVisible()
 
 
+@pytest.mark.parametrize(
+    ("typed", "count"),
+    [
+        ("op:Conv k>3", 1), ("shape:*,64,*", 61), ("attr:group>0", 20), ("attr:group>1", 0),
+        ("name:stage/block.1/*", 3),
+        ("block.1/", 3), ("op:Conv | op:Gemm", 21), ("-op:Conv -op:Relu", 21),
+        ("dtype:int8", 20), ("macs>=19k", 2),
+        ("op:re?u scope:*block.3", 1), ("outshape:1,10", 1), ("params>1k op:conv", 20),
+    ],
+)  # fmt: skip
+def test_every_operator_of_the_search_can_be_typed(
+    qtbot: QtBot, panel: GraphPanel, typed: str, count: int
+) -> None:
+    opened(qtbot, panel, 20)
+    field = panel.toolbar.search.field
+    field.setFocus()
+    qtbot.keyClicks(field, typed)
+    qtbot.keyClick(field, Qt.Key.Key_Return)
+    assert len(panel.matches) == count
+    assert not panel.problem.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("colour:red", "not something to search by"), ("op:", "Nothing follows"), ("k>x", "A number was expected"),
+        ("shape:a b|", "Nothing stands after"), ("| op:Conv", "Nothing stands before"), ('name:"two', "never closed"),
+        ("shape:1;2", "is not a shape"), ("width>3", "is not a number of a node"),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_is_said_under_the_field(
+    qtbot: QtBot, panel: GraphPanel, typed: str, said: str
+) -> None:
+    opened(qtbot, panel, 3)
+    field = panel.toolbar.search.field
+    field.setFocus()
+    qtbot.keyClicks(field, typed)
+    qtbot.waitUntil(panel.problem.isVisible)
+    assert said in panel.problem.text()
+    qtbot.keyClick(field, Qt.Key.Key_Escape)
+    assert not panel.problem.isVisible()
+
+
+def test_the_menu_of_a_box_traces_every_way(qtbot: QtBot, panel: GraphPanel) -> None:
+    opened(qtbot, panel)
+    panel.select_node(3)
+    box = box_of(panel, 9)
+    expected = {
+        "Show everything downstream": 8,
+        "Show everything upstream": 11,
+        "Show producers and consumers": 4,
+        "Show the way from the selection": 7,
+    }
+    for title, count in expected.items():
+        actions = {action.text(): action for action in menu.build_menu(panel, box).actions()}
+        actions[title].trigger()
+        assert panel.view.trace is not None
+        assert int(panel.view.trace.sum()) == count, title
+
+
 def test_shift_click_traces_the_way(qtbot: QtBot, panel: GraphPanel) -> None:
     opened(qtbot, panel)
     panel.select_node(0)
@@ -394,8 +454,17 @@ def test_bookmarks_lead_back(qtbot: QtBot, panel: GraphPanel) -> None:
     qtbot.keyClick(panel.view, Qt.Key.Key_D, Qt.KeyboardModifier.ControlModifier)
     panel.view.select_box(-1)
     panel.view.fit()
-    panel.toolbar.bookmarks.menu().actions()[-1].trigger()
+    entries = panel.toolbar.bookmarks.menu().actions()
+    assert [action.text() for action in entries] == [
+        "Add a bookmark here", "", "stage/block.20/conv", "", "Remove a bookmark",
+    ]  # fmt: skip
+    entries[2].trigger()
     assert panel.view.node_of(panel.view.selected_box) == 60
+    qtbot.keyClick(panel.view, Qt.Key.Key_D, Qt.KeyboardModifier.ControlModifier)
+    assert len(panel.inquiry.marks.bookmarks) == 1, "a node is marked once"
+    panel.toolbar.bookmarks.menu().actions()[-1].menu().actions()[0].trigger()
+    assert panel.inquiry.marks.bookmarks == ()
+    assert len(panel.toolbar.bookmarks.menu().actions()) == 2
 
 
 def test_the_mini_map_leads_there(qtbot: QtBot, panel: GraphPanel) -> None:

@@ -210,10 +210,13 @@ class Inquiry(QObject):
         node = view.node_of(view.selected_box)
         name = panel.document.graph.nodes[node].name if node >= 0 else ""
         place = view.visible()
-        title = name or f"Around {round((place.top + place.bottom) / 2):,}"
+        title = name.partition(";")[0] or f"Around {round((place.top + place.bottom) / 2):,}"
         looked = (camera.zoom, camera.left, camera.top)
         mark = Bookmark(title, name, looked, panel.document.number)
-        if mark not in self.marks.bookmarks:
+        is_known = any(
+            name and (each.node, each.graph) == (name, mark.graph) for each in self.marks.bookmarks
+        )
+        if not is_known and mark not in self.marks.bookmarks:
             self._keep(replace(self.marks, bookmarks=(*self.marks.bookmarks, mark)))
 
     def remove_bookmark(self, at: int) -> None:
@@ -250,7 +253,8 @@ class Inquiry(QObject):
         self.marks = marks
         noted = [Bookmark(f"{name}: {text}", name) for name, text in marks.notes.items()]
         self._panel.toolbar.show_bookmarks(
-            [(mark.title, partial(self.go_to, mark)) for mark in (*marks.bookmarks, *noted)]
+            [(mark.title, partial(self.go_to, mark)) for mark in (*marks.bookmarks, *noted)],
+            [(mark.title, partial(self.remove_bookmark, at)) for at, mark in enumerate(marks.bookmarks)],
         )
         self._panel.properties.know_notes(marks.notes)
 

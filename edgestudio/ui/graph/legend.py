@@ -8,13 +8,17 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QWidget
 
 from edgestudio.ui import theme
-from edgestudio.ui.graph.overlay import RAMP, Overlay, ramp_rgb
+from edgestudio.ui.graph.overlay import RAMP, RAMP_ON_DARK, Overlay, ramp_rgb
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.text import label
 
 _MARGIN_PX = 12
 _LINE_PX = 20
 _MOST_WORDS = 8
+
+
+def _ramp() -> tuple[str, ...]:
+    return RAMP_ON_DARK if theme.palette().is_dark else RAMP
 
 
 class Legend(QWidget):
@@ -26,14 +30,13 @@ class Legend(QWidget):
         self.setObjectName("graph-legend")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._overlay: Overlay | None = None
-        self._ramp: tuple[str, ...] = RAMP
         host.installEventFilter(self)
         theme.changed.connect(self.update)
         self.hide()
 
-    def show_overlay(self, overlay: Overlay | None, ramp: tuple[str, ...] = RAMP) -> None:
+    def show_overlay(self, overlay: Overlay | None) -> None:
         """Show the legend of an overlay; None hides it."""
-        self._overlay, self._ramp = overlay, ramp
+        self._overlay = overlay
         self.setVisible(overlay is not None and overlay.range() is not None)
         if overlay is not None:
             self.setAccessibleName(f"Legend: {overlay.title}")
@@ -68,7 +71,7 @@ class Legend(QWidget):
         if self._overlay.words:
             self._paint_words(painter, inner, self._overlay)
             return
-        ramp = np.ascontiguousarray(ramp_rgb(np.linspace(0, 1, inner.width()), self._ramp)[None])
+        ramp = np.ascontiguousarray(ramp_rgb(np.linspace(0, 1, inner.width()), _ramp())[None])
         strip = QImage(ramp.data, inner.width(), 1, inner.width() * 3, QImage.Format.Format_RGB888)
         painter.drawImage(QRectF(inner.left(), inner.top() + 20, inner.width(), 10), strip)
         painter.setPen(QColor(colors.muted))
@@ -83,7 +86,7 @@ class Legend(QWidget):
         right = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight)
         for row, (word, place, count) in enumerate(overlay.counts()[:_MOST_WORDS]):
             line = QRect(inner.left(), inner.top() + 24 + row * _LINE_PX, inner.width(), _LINE_PX)
-            red, green, blue = ramp_rgb(np.array([place]), self._ramp)[0].tolist()
+            red, green, blue = ramp_rgb(np.array([place]), _ramp())[0].tolist()
             painter.setPen(QPen(QColor(colors.border)))
             painter.setBrush(QColor(red, green, blue))
             painter.drawRoundedRect(QRectF(line.left() + 0.5, line.center().y() - 5.5, 14, 12), 3, 3)

@@ -12,6 +12,7 @@ from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QPen, QStaticTex
 from PySide6.QtWidgets import QApplication
 
 from edgestudio.model.families import Family
+from edgestudio.ui.graph.overlay import RAMP, RAMP_ON_DARK
 from edgestudio.ui.theme import Palette
 
 LABEL_PX, DETAIL_PX = 13, 10
@@ -43,6 +44,7 @@ class Look:
 
     def __init__(self, colors: Palette, font: QFont | None = None) -> None:
         self.colors = colors
+        self.ramp = RAMP_ON_DARK if colors.is_dark else RAMP
         self.ground = QColor(colors.panel)
         self.text, self.muted = QColor(colors.text), QColor(colors.muted)
         self.accent = QColor(colors.accent)

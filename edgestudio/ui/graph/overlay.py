@@ -19,6 +19,10 @@ from edgestudio.wire.errors import InputError
 
 # Cividis: told apart by lightness alone, the same to every kind of colour vision (Nuñez et al., 2018).
 RAMP = ("#00224e", "#1d3b6e", "#434e6c", "#61636d", "#7d7c78", "#9c9574", "#bcae6c", "#dec95c", "#fee838")
+# The same lightness from end to end, begun where it can be seen on a dark ground.
+RAMP_ON_DARK = (
+    "#43659e", "#596f98", "#6d7a90", "#828682", "#999474", "#b0a56c", "#c9b860", "#e2cf4e", "#fee838",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen
 
 from edgestudio.model.boxes import BoxKind
 from edgestudio.ui.graph.look import CORNER_PX, Look
-from edgestudio.ui.graph.overlay import RAMP, ramp_rgb
+from edgestudio.ui.graph.overlay import ramp_rgb
 from edgestudio.ui.graph.scene import BLOCK, MARGIN_PX, Rows, Scene, View
 
 TEXT_ZOOM, DETAIL_ZOOM, ROUND_ZOOM, PIXEL_ZOOM = 0.5, 0.62, 0.3, 0.12
@@ -27,7 +27,7 @@ class Emphasis:
     shown: NDArray[np.bool_] | None = None
     positions: NDArray[np.float64] | None = None
     texts: list[str] = field(default_factory=list)
-    ramp: tuple[str, ...] = RAMP
+    ramp: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class ScenePainter:
         if positions is None:
             return None
         places = positions[rows]
-        colors = ramp_rgb(places, self.emphasis.ramp).tolist()
+        colors = ramp_rgb(places, self.emphasis.ramp or self.look.ramp).tolist()
         return [
             QBrush(QColor(*rgb)) if known else QBrush(Qt.BrushStyle.NoBrush)
             for rgb, known in zip(colors, np.isfinite(places).tolist(), strict=True)
@@ -231,7 +231,7 @@ class ScenePainter:
         colors = self._rgb[self.scene.family[rows]]
         if self.emphasis.positions is not None:
             places = self.emphasis.positions[rows]
-            rgb = ramp_rgb(places, self.emphasis.ramp).astype(np.uint32)
+            rgb = ramp_rgb(places, self.emphasis.ramp or self.look.ramp).astype(np.uint32)
             ramp = np.uint32(0xFF000000) | (rgb[:, 0] << 16) | (rgb[:, 1] << 8) | rgb[:, 2]
             colors = np.where(np.isfinite(places), ramp, np.uint32(self.look.dim(self.look.muted).rgb()))
         if self.emphasis.shown is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from PySide6.QtCore import QEvent, Signal
@@ -133,14 +133,23 @@ class GraphToolbar(QWidget):
         self._overlay_shown = index + 1
         self.overlays.setCurrentIndex(index + 1)
 
-    def show_bookmarks(self, marks: list[tuple[str, Callable[[], object]]]) -> None:
-        """List bookmarks and notes, each with what leads there."""
+    def show_bookmarks(
+        self,
+        marks: list[tuple[str, Callable[[], object]]],
+        removals: Sequence[tuple[str, Callable[[], object]]] = (),
+    ) -> None:
+        """List bookmarks and notes, each with what leads there, and bookmarks with what removes them."""
         listed = self.bookmarks.menu()
         for action in listed.actions()[_FIXED_ENTRIES:]:
             listed.removeAction(action)
             action.deleteLater()
         for title, go in marks:
             listed.addAction(_short(title), partial(_run, go))
+        if removals:
+            listed.addSeparator()
+            inner = listed.addMenu("Remove a bookmark")
+            for title, remove in removals:
+                inner.addAction(_short(title), partial(_run, remove))
 
     def _choose_overlay(self, index: int) -> None:
         what = self.overlays.itemData(index)

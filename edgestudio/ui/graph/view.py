@@ -22,7 +22,6 @@ from edgestudio.ui.graph import walk
 from edgestudio.ui.graph.camera import Camera
 from edgestudio.ui.graph.canvas import Canvas
 from edgestudio.ui.graph.marks import paint_marks
-from edgestudio.ui.graph.overlay import RAMP
 from edgestudio.ui.graph.painter import Emphasis, Frames
 
 _ZOOM_STEP = 1.25
@@ -59,7 +58,7 @@ class GraphView(Canvas):
         self._trace: NDArray[np.bool_] | None = None
         self._found: NDArray[np.bool_] | None = None
         self._frames = NO_FRAMES
-        self._overlay: tuple[NDArray[np.float64], list[str], tuple[str, ...]] | None = None
+        self._overlay: tuple[NDArray[np.float64], list[str], tuple[str, ...] | None] | None = None
 
     # --- what is shown
 
@@ -152,9 +151,12 @@ class GraphView(Canvas):
         self,
         positions: NDArray[np.float64] | None,
         texts: list[str] | None = None,
-        ramp: tuple[str, ...] = RAMP,
+        ramp: tuple[str, ...] | None = None,
     ) -> None:
-        """Colour boxes by a place in 0..1 each (NaN for none) and write `texts` into them; None ends it."""
+        """Colour boxes by a place in 0..1 each (NaN for none) and write `texts` into them; None ends it.
+
+        `ramp` are the colours from 0 to 1, by default those of the theme.
+        """
         self._overlay = None if positions is None else (positions, texts or [], ramp)
         self._apply_emphasis()
 

@@ -282,6 +282,7 @@ class ComparePanel(QWidget):
         if not entries:
             return
         group = QTreeWidgetItem([f"{title} ({len(entries):,})"])
+        self.table.addTopLevelItem(group)  # rows can be spanned only once they are in it
         for entry in entries[:_MOST_LINES]:
             what = entry.details.splitlines()[1:]
             item = QTreeWidgetItem(
@@ -290,7 +291,6 @@ class ComparePanel(QWidget):
             item.setToolTip(0, entry.details)
             group.addChild(item)
             item.setFirstColumnSpanned(True)
-        self.table.addTopLevelItem(group)
 
     def _list_values(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Inputs and outputs that differ, each side in its column."""

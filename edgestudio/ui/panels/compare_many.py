@@ -125,6 +125,9 @@ class ManyTable(QTableView):
         self.setModel(self.rows)
         self.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.horizontalHeader().setDefaultAlignment(
+            Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        )
         self.verticalHeader().setDefaultSectionSize(26)
         self.setShowGrid(False)
 
