@@ -61,7 +61,7 @@ class PropertiesPanel(QWidget):
         self.note = QPlainTextEdit()
         self.note.setObjectName("graph-note")
         self.note.setAccessibleName("Note about this node")
-        self.note.setPlaceholderText("A note about this node, kept beside the model")
+        self.note.setPlaceholderText("A note, kept beside the model")
         self.note.setTabChangesFocus(True)
         self.note.setFixedHeight(_EMPTY_NOTE_PX)
         self.note.installEventFilter(self)
@@ -253,6 +253,7 @@ class PropertiesPanel(QWidget):
         return [tensor.name for tensor in tensors if tensor.kind == "constant" and tensor.name]
 
     def _want(self) -> None:
+        self._page.setFocus()  # the button is about to go, and the note is not what comes next
         self.statistics_wanted.emit(self._weight_names())
 
     def _unwant(self) -> None:
