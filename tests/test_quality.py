@@ -52,6 +52,32 @@ def test_layers_hold() -> None:
     _succeeds(str(Path(sys.executable).with_name("lint-imports")))
 
 
+def _imported(tree: ast.AST) -> set[str]:
+    """What a module imports when it is loaded: not what a function or only the type checker asks for."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ):
+            found |= _imported(node)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    trees = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
+        for path in _sources()
+    }
+    waiting = {name: _imported(tree) & trees.keys() - {name} for name, tree in trees.items()}
+    while free := {name for name, needs in waiting.items() if not needs & waiting.keys()}:
+        waiting = {name: needs for name, needs in waiting.items() if name not in free}
+    assert not waiting, f"in a circle, or behind one: {sorted(waiting)}"
+
+
 def test_files_and_functions_keep_their_size() -> None:
     too_long = []
     for path in _sources():

@@ -89,7 +89,7 @@ class Docks(QObject):
         docks["recipe"].raise_()
         docks["timeline"].raise_()
         right = min(380, max(240, width // 4))
-        left = min(400, max(200, width * 22 // 100))
+        left = min(400, max(200, width // 4))
         window.resizeDocks([docks["library"], docks["recipe"]], [left, right], Qt.Orientation.Horizontal)
         beside = width - right
         window.resizeDocks(

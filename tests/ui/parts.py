@@ -50,6 +50,7 @@ class Bench:
             ("board.add_simulated", "Add a simulated board", "board", ""),
             ("board.add_this_computer", "Use this computer as a board", "board", ""),
             ("board.pair", "Pair…", "board", ""),
+            ("board.start", "Start this board again", "board", ""),
             ("board.push", "Push the model to the board", "board", ""),
             ("job.cancel", "Cancel job", "job", ""),
             ("job.retry", "Start job again", "job", ""),

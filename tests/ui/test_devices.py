@@ -196,3 +196,15 @@ def test_own_boards_come_before_those_of_others(panel: DevicesPanel, bench: Benc
     qtbot.waitUntil(lambda: order() == ["b2", "b3", "b1"])
     bench.put(board("b4", is_paired=False))
     assert bench.desk.selected.boards == ("b3",)
+
+
+def test_a_board_that_was_started_here_and_has_ended_starts_again(panel: DevicesPanel, bench: Bench) -> None:
+    bench.put(board(is_simulated=True))
+    start, push = (panel.findChild(QPushButton, f"board-{what}-b1") for what in ("start", "push"))
+    assert not start.isVisible()
+    bench.put(board(is_simulated=True, presence="offline", can_start=True, problem="Nothing listens there."))
+    assert "Stopped" in texts(panel)
+    assert "Nothing listens there." not in texts(panel)
+    assert not push.isVisible()
+    start.click()
+    assert bench.runs == [("board.start", {"board": "b1"})]

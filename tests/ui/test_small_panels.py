@@ -240,3 +240,13 @@ def test_files_dropped_on_the_window_open_after_the_drag(qtbot, tmp_path: Path) 
     plain = QMimeData()
     plain.setText("x")
     assert not drag_over(window, plain)
+
+
+def test_a_notice_is_never_wider_than_its_panel(qtbot, bench: Bench) -> None:
+    panel = shown(qtbot, NoticesPanel(bench.desk, lambda _: None))
+    panel.resize(300, 300)
+    name = "a_graph_with_a_very_long_name_that_nobody_should_have_given_it" * 3
+    bench.put(NoticeRow("n", "error", f"{name}.onnx is no model.", "", "", 1.0))
+    close = panel.findChild(object, "notice-dismiss")
+    qtbot.waitUntil(lambda: close.isVisible())
+    qtbot.waitUntil(lambda: close.mapTo(panel, close.rect().bottomRight()).x() <= panel.width())

@@ -262,3 +262,22 @@ def test_an_unusable_home_is_said_in_a_sentence(tmp_path: Path, monkeypatch, cap
     said = capsys.readouterr().err
     assert "EDGESTUDIO_HOME" in said
     assert "Traceback" not in said
+
+
+def test_a_model_that_cannot_be_read_leaves_the_selection_as_it_was(app: App) -> None:
+    app.window.attention.begin()
+    put(app, model())
+    put(app, model("d" * 64, "broken"))
+    assert app.desk.selected.model == "d" * 64
+    app.stores.apply(RowEvent("models", "removed", model("d" * 64, "broken")))
+    assert app.desk.selected.model == SOURCE
+
+
+def test_the_window_fits_a_small_screen_at_one_and_a_half(app: App, qtbot) -> None:
+    put(app, model())
+    put(app, board())
+    for tab in ("graph", "dashboard", "compare", "reports", "results", "welcome"):
+        app.window.turn_to(tab)
+        qtbot.wait(20)
+    assert app.window.minimumSizeHint().width() <= 853
+    assert app.window.minimumSizeHint().height() <= 533

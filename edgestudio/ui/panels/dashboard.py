@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QScrollArea,
     QSizePolicy,
+    QSpacerItem,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -165,14 +166,18 @@ class DashboardPanel(QWidget):
         self._pause.setCheckable(True)
         self._pause.toggled.connect(self._toggle_pause)
         save = IconButton("export", "Save what is shown as CSV", "dashboard-export", self._ask_csv)
-        self._about.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        bar = QWidget()
+        name = _beside(self._title, self._simulated, self._fallback)
+        name.layout().addItem(QSpacerItem(0, 0, QSizePolicy.Policy.Expanding))
+        name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         row = WrapLayout(spacing=12)
-        row.setContentsMargins(16, 10, 16, 4)
-        row.addWidget(_beside(self._title, self._simulated, self._fallback))
-        row.addWidget(self._about)
+        row.addWidget(name)
         row.addWidget(_beside(self._all, self._span, self._pause, save))
-        bar.setLayout(row)
+        bar = QWidget()
+        column = QVBoxLayout(bar)
+        column.setContentsMargins(16, 8, 16, 4)
+        column.setSpacing(2)
+        column.addLayout(row)
+        column.addWidget(self._about)
         return bar
 
     def _make_charts(self) -> None:
