@@ -11,7 +11,7 @@ from edgestudio.studio.app import Studio
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """DEVICE --code CODE."""
     parser.add_argument("device", metavar="DEVICE", help="a name, an id prefix, or host:port")
-    parser.add_argument("--code", required=True, help="what the board shows, such as 7-KARTON-LAMPE")
+    parser.add_argument("--code", required=True, help="what the board shows, such as 42-COPPER-LANTERN-TIGER")
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
