@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QScrollArea,
     QSizePolicy,
-    QSpacerItem,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -166,8 +165,7 @@ class DashboardPanel(QWidget):
         self._pause.setCheckable(True)
         self._pause.toggled.connect(self._toggle_pause)
         save = IconButton("export", "Save what is shown as CSV", "dashboard-export", self._ask_csv)
-        name = _beside(self._title, self._simulated, self._fallback)
-        name.layout().addItem(QSpacerItem(0, 0, QSizePolicy.Policy.Expanding))
+        name = _beside(self._title, self._simulated, self._fallback, fills=True)
         name.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         row = WrapLayout(spacing=12)
         row.addWidget(name)
@@ -352,13 +350,15 @@ def _last(values: np.ndarray, text: Callable[[float], str]) -> str:
     return text(float(known[-1])) if len(known) else wording.DASH
 
 
-def _beside(*widgets: QWidget) -> QWidget:
+def _beside(*widgets: QWidget, fills: bool = False) -> QWidget:
     group = QWidget()
     row = QHBoxLayout(group)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(12)
     for widget in widgets:
         row.addWidget(widget)
+    if fills:
+        row.addStretch(1)
     return group
 
 
