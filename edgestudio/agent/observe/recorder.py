@@ -80,6 +80,8 @@ class Recorder:
         """Sequence of this boot's first record."""
         self._numbers = itertools.count(self.first_seq)
         self._last = self.first_seq - 1
+        self._acked = 0
+        """Up to here all was acknowledged by this boot's own numbers."""
         self._listeners: list[Listener] = []
         self._report_troubles()
 
@@ -135,6 +137,11 @@ class Recorder:
     def acknowledge(self, boot: str, upto: int) -> None:
         """A studio has all of `boot` up to `upto`, and what earlier boots left; a boot of another store is nothing."""
         spools = (self._windows, self._events)
+        if boot == self._origin.boot:  # the usual case, without a look through the whole store
+            for spool in spools:
+                spool.acknowledge(boot, upto, self.first_seq, self._acked)
+            self._acked = max(self._acked, min(upto, self._last))
+            return
         firsts = [first for spool in spools if (first := spool.first_seq(boot)) is not None]
         for spool in spools if firsts else ():
             spool.acknowledge(boot, upto, min(firsts))

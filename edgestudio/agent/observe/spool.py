@@ -69,14 +69,15 @@ class Spool:
         query = "SELECT body FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
         return [json.loads(body) for (body,) in self._read(query, (seq, limit))]
 
-    def acknowledge(self, boot: str, upto: int, first: int) -> None:
+    def acknowledge(self, boot: str, upto: int, first: int, above: int = 0) -> None:
         """A studio has all of `boot` up to `upto`, and all before its `first`: it may go, and goes first of all.
 
-        Numbers from `first` on that another boot used are not meant: a power cut may have had them used twice.
+        Numbers from `first` on that another boot used are not meant: a power cut may have had them used twice. What
+        is not `above` was acknowledged before.
         """
         self._write(
-            "UPDATE records SET acked = ? WHERE acked IS NULL AND seq <= ? AND (boot = ? OR seq < ?)",
-            (time.time(), upto, boot, first),
+            "UPDATE records SET acked = ? WHERE seq > ? AND seq <= ? AND acked IS NULL AND (boot = ? OR seq < ?)",
+            (time.time(), above, upto, boot, first),
         )
 
     def first_seq(self, boot: str) -> int | None:
