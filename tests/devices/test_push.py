@@ -235,6 +235,31 @@ def test_a_board_that_lies_is_not_believed(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_build_on_the_board_says_how_far_it_is(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(b"x")
+    history = [{"state": name} for name in ("VERIFIED", "INSPECTED", "STAGED")]
+    building = {"id": "i", "state": "STAGED", "history": history, "detail": "building the engine"}
+    said = [{**building, "fraction": fraction} for fraction in (0.25, 0.5, 0.5)]
+    said.append({**building, "state": "COMMITTED", "detail": "", "fraction": None})
+
+    async def scenario() -> None:
+        async with paired(tmp_path) as (board, session, publisher):
+
+            async def finish(_: str) -> dict[str, object]:
+                return said.pop(0)
+
+            board.finish = finish  # type: ignore[method-assign,assignment]
+            board.install = lambda _: said.pop(0)  # type: ignore[method-assign,assignment]
+            seen = await states(session, publisher, files={"model": model})
+            told = [(state.name, state.detail) for state in seen]
+            assert ("staged", "building the engine, 25%") in told
+            assert told.count(("staged", "building the engine, 50%")) == 1
+            assert told[-1][0] == "committed"
+
+    asyncio.run(scenario())
+
+
 def test_presence_follows_the_board(tmp_path: Path) -> None:
     async def scenario() -> None:
         desk, seen = studio(tmp_path), []
