@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from edgestudio.agent.killpoints import reach
 from edgestudio.agent.run.host import LOAD_S, HostDiedError, HostSpec, ModelFailedError, ModelHost
 from edgestudio.agent.store.derived import DerivedFile, DerivedStore
@@ -28,6 +30,8 @@ from edgestudio.wire.release import (
 BUILD_S = 3600.0
 """Building an engine takes minutes on a small board."""
 BUILD_ADDRESS_SPACE_BYTES = 8 << 30
+BESIDE_TIMES = 3
+RESERVE_BYTES = 64 << 20
 SLOW_LOAD_MS = 500.0
 """A model that loads faster gains nothing by what could be kept of it."""
 DeathListener = Callable[[ModelHost, HostDiedError], None]
@@ -124,7 +128,7 @@ class Opener:
         is_slow = host.loaded.load_ms >= SLOW_LOAD_MS and not host.loaded.placement.get("derived")
         if choice is None or choice.must_build or choice.accelerator != "cpu" or not is_slow:
             return
-        if not has_builder(choice.backend):
+        if not has_builder(choice.backend) or not _has_room_beside(host):
             return
         key = key_of(what.sha256, what.others, choice, {})
         async with self._building:
@@ -202,6 +206,12 @@ class Opener:
             name, text, model=what.model, backend=choice.backend, version=choice.version, device=choice.device,
             **{key: round(value, 3) for key, value in (facts or {}).items() if isinstance(value, (int, float))},
         )  # fmt: skip
+
+
+def _has_room_beside(host: ModelHost) -> bool:
+    """Whether the model can be loaded again, twice, without anything being swapped or killed for it."""
+    rss = host.rss_bytes() or 0
+    return bool(psutil.virtual_memory().available >= RESERVE_BYTES + BESIDE_TIMES * rss)
 
 
 async def _made(
