@@ -92,7 +92,7 @@ class SearchBar(QWidget):
             query: Query | None = parse(text) if text else None
         except QueryError as error:
             set_property(self.field, "invalid", value="true")
-            self._say("not understood", "bad")
+            self._say("", "bad")  # the sentence stands under the toolbar
             self.count.setToolTip(f"{error.message} {error.hint}")
             self._previous.hide()
             self._next.hide()
