@@ -17,7 +17,7 @@ from edgestudio.optimize.companions import carry
 from edgestudio.optimize.datasets import DataSamples, pipeline_for
 from edgestudio.optimize.evaluate import Evaluation, evaluate
 from edgestudio.optimize.goldens import golden_of, stacks
-from edgestudio.optimize.source_files import source_files
+from edgestudio.optimize.source_files import SAMPLES, source_files
 from edgestudio.optimize.trial import Trial, opened
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.fallback import LighterModel
@@ -93,7 +93,7 @@ def write_companions(
             files["baseline"].write_text(json.dumps(baseline_of(known).to_dict()), encoding="utf-8")
         indices = representative(evaluation.confidences, MAX_SAMPLES)
         chosen = _spread(evaluation.predicted, indices, MAX_GOLDEN)
-        samples = out_dir / "samples.npz"
+        samples = out_dir / SAMPLES
         if _write_samples(trial.samples, indices, samples):
             files["samples"] = samples
             if pipeline.source is None:

@@ -13,6 +13,8 @@ from edgestudio.runtime.sound import AUDIO_SUFFIXES
 from edgestudio.runtime.sources import FolderSource, open_source
 from edgestudio.wire.errors import RecipeError
 
+SAMPLES = "samples.npz"
+"""The items of the user's data that a release goes on with, and the source that its pipeline then names."""
 MAX_FILES = 32
 MAX_ITEMS = 256
 """As many as a board keeps in memory of a folder."""
@@ -31,6 +33,8 @@ def source_files(pipeline: Pipeline, given: Path | None, out_dir: Path) -> tuple
         return pipeline, {}
     path = (given.parent if given else Path()) / named
     if given is None or not path.exists():
+        if named == SAMPLES:  # of a variant's own pipeline: made anew from the data for every release
+            return pipeline.model_copy(update={"source": None}), {}
         raise RecipeError(
             f"the pipeline's source is {named}, and there is no such file", hint=_HINT, code="no-file"
         )

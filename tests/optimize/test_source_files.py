@@ -101,3 +101,23 @@ def test_a_package_holds_the_source_and_names_it(tmp_path: Path) -> None:
     assert Path(files["source"]).name == "source.npz"
     kept = load_pipeline(Path(files["pipeline"])).source
     assert getattr(kept, "path", "") == "source.npz"
+
+
+def test_a_variants_own_samples_are_made_anew_for_every_release(tmp_path: Path) -> None:
+    """The library keeps a variant's pipeline, which names its samples, and not the samples."""
+    given, out = tmp_path / "library" / "pipeline.yaml", tmp_path / "out"
+    given.parent.mkdir()
+    out.mkdir()
+    plain = load_pipeline(resource("sample", "digits.pipeline.yaml"))
+    source = {"kind": "folder", "path": "samples.npz", "rate_hz": 10}
+    document = plain.model_dump(mode="json", exclude_none=True) | {"source": source}
+    given.write_text(yaml.safe_dump(document), encoding="utf-8")
+    params = {
+        "path": str(resource("sample", "digits.onnx")),
+        "pipeline": str(given),
+        "golden_data": str(resource("sample", "digits_test.npz")),
+    }
+    made = package_job(params, out, Silent())
+    assert Path(made["files"]["samples"]).is_file()
+    sent = load_pipeline(Path(made["files"]["pipeline"]))
+    assert getattr(sent.source, "path", "") == "samples.npz"
