@@ -21,7 +21,7 @@ ROOMS = ("tests/wire", "tests/runtime", "tests/agent")
 # What an emulated process cannot show, and why. Everything else of the rooms must pass.
 BEYOND = {
     "tests/agent/test_isolation.py": "an emulator is one process with several threads, and may make no namespace",
-    "tests/agent/test_host.py": "its endless models end no sooner than the load limit of two minutes on so old a runtime",
+    "tests/agent/test_host.py": "on so old a runtime its endless models end at the load limit of two minutes",
     "tests/agent/test_kill_table.py": "40 starts of an agent with bounds for a real processor",
     "tests/agent/test_process.py": "starts of an agent with bounds for a real processor",
     "tests/agent/test_at_the_board.py::test_a_lost_owner_is_forgotten_at_the_board_alone": "the same",
