@@ -10,15 +10,32 @@ from typing import Any
 from edgestudio.cli.console import Console, facts, in_bytes, table
 from edgestudio.studio.app import Studio
 
+_LARGEST = 1 << 31
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL."""
+    """MODEL [--size NAME=N]…."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="a model file or folder, of any format")
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        type=_size,
+        metavar="NAME=N",
+        help="give an open dimension a size: by its name (batch=4), or by input and axis (x:2=224)",
+    )
+
+
+def _size(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.isascii() or not number.isdigit() or not 0 < int(number) < _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=N with a whole number from 1 on")
+    return name, int(number)
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Inspect in a worker and print."""
-    summary = await studio.models.inspect(options.model)
+    summary = await studio.models.inspect(options.model, dict(options.size))
     console.result(summary, _text(options.model.name, summary))
     return 0
 

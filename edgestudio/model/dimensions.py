@@ -11,6 +11,7 @@ from dataclasses import replace
 from edgestudio.model.dtypes import size_bytes
 from edgestudio.model.graph import Dimension, Graph, Model, Tensor
 from edgestudio.model.sizes import names_in, size_of
+from edgestudio.wire.errors import ModelError
 
 MAX_RANK = 16
 
@@ -26,6 +27,23 @@ def symbols(graph: Graph) -> list[str]:
             elif size is None:
                 found.append(f"{tensor.name}:{axis}")
     return list(dict.fromkeys(found))
+
+
+def refuse_unknown(model: Model, dimensions: Mapping[str, int]) -> None:
+    """Raise ModelError for a name that no open dimension of the model has, saying which ones it has."""
+    main = model.main
+    known = symbols(main)
+    written = {size for tensor in main.tensors for size in tensor.shape or () if isinstance(size, str)}
+    free = tuple(f"{main.tensors[index].name}:" for index in main.inputs if main.tensors[index].shape is None)
+    for name in dimensions:
+        if name in known or name in written or (free and name.startswith(free)):
+            continue
+        offered = ", ".join([*known, *(f"{start}0, {start}1, …" for start in free)][:12])
+        raise ModelError(
+            f"The model has no open dimension {name}.",
+            hint=f"Open are: {offered}." if offered else "All sizes of its inputs are in the file.",
+            code="unknown-dimension",
+        )
 
 
 def bound_shape(tensor: Tensor, dimensions: Mapping[str, int]) -> tuple[Dimension, ...] | None:

@@ -121,6 +121,7 @@ class Model:
 
 _SCHEMA = 2
 _NO_ATTRIBUTES: Mapping[str, Attribute] = {}
+_LONGEST_HEAD = 64 << 20
 _ROWS = 2000
 """Rows of a column in one line of the file: read line by line, no other thread waits for long."""
 
@@ -151,6 +152,16 @@ def save(model: Model, path: Path) -> None:
             for nodes in _parts(graph.nodes):
                 _write_line(file, {"graph": index, "nodes": _node_columns(nodes)})
         _write_line(file, {"end": True})
+
+
+def is_current(path: Path) -> bool:
+    """True for a graph that `load` of this version reads, as far as its first line tells."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            head = json.loads(file.readline(_LONGEST_HEAD))
+    except (OSError, ValueError):
+        return False
+    return isinstance(head, dict) and head.get("schema") == _SCHEMA
 
 
 def load(path: Path, like: Model | None = None) -> Model:

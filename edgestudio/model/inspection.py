@@ -99,14 +99,15 @@ def _analysed(
 ) -> Analysis:
     """With `shows_sizes` the model of the analysis has the given sizes; else the names of the file."""
     from edgestudio.model.analysis import analyse, batch_symbols
-    from edgestudio.model.dimensions import settled
+    from edgestudio.model.dimensions import refuse_unknown, settled
 
+    refuse_unknown(model, dimensions)
     given = dimensions if shows_sizes else {}
-    if found.format == "tflite":
+    if found.format == "tflite" and not dimensions:
         from edgestudio.model.formats import tflite, tflite_rows
 
         bound = tflite_rows.with_rows(tflite.read(found, is_bound=True), model)
-        return analyse(settled(model, given), bound, dimensions)
+        return analyse(model, bound, dimensions)
     if found.format in _INFERRED:
         infer_shapes = importlib.import_module(_INFERRED[found.format]).infer_shapes
         with uncollected():

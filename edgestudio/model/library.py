@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.model.content import refuse_os_error
+from edgestudio.model.graph import is_current
 from edgestudio.wire.errors import InputError, ModelError
 
 SCHEMA_VERSION = 1
@@ -76,8 +77,14 @@ class Entry:
 
     @property
     def graph_path(self) -> Path | None:
-        """The graph without weights, None when there is none."""
-        return _existing(self.folder / _GRAPH)
+        """The graph without weights, None when there is none or another version saved it."""
+        path = _existing(self.folder / _GRAPH)
+        return path if path is not None and is_current(path) else None
+
+    @property
+    def is_outdated(self) -> bool:
+        """True when the graph was saved in a form that this version does not read: the model wants inspecting."""
+        return self.graph_path is None and _existing(self.folder / _GRAPH) is not None
 
     @property
     def layout_path(self) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import threading
@@ -29,7 +30,7 @@ from edgestudio.studio.model_files import (
 from edgestudio.studio.model_words import ModelWords
 from edgestudio.studio.reading import ModelReader
 from edgestudio.studio.rows import ModelRow
-from edgestudio.wire.errors import InputError, ModelError
+from edgestudio.wire.errors import EdgeStudioError, InputError, ModelError
 
 # A file that hashes within this time is looked up before any worker is asked about it.
 _QUICK_S = 0.5
@@ -62,6 +63,15 @@ class ModelService(ModelWords):
         self._is_loaded = True
         for entry in await asyncio.to_thread(lambda: list(self.library.entries())):
             self.rows.put(row_of(entry))
+
+    async def renew(self) -> None:
+        """Inspect again what another version of this application read, one after the other."""
+        entries = await asyncio.to_thread(
+            lambda: [each for each in self.library.entries() if each.is_outdated]
+        )
+        for entry in entries:
+            with contextlib.suppress(EdgeStudioError):  # removed meanwhile, or damaged: its row says so
+                await self.reinspect(entry.sha256)
 
     async def open(
         self,
@@ -132,10 +142,12 @@ class ModelService(ModelWords):
         )
         return self.rows.put(row_of(await self._entry(sha256)))
 
-    async def inspect(self, path: Path) -> dict[str, Any]:
-        """What a file is, without importing it: the keys of `inspect` in docs/cli.md."""
+    async def inspect(self, path: Path, sizes: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """What a file is, without importing it: the keys of `inspect` in docs/cli.md; `sizes` sets open dimensions."""
         await self.require_file(path)
-        result = await self._reader.inspect(path.absolute(), layout=False, title=f"Inspect: {path.name}")
+        result = await self._reader.inspect(
+            path.absolute(), layout=False, title=f"Inspect: {path.name}", sizes=sizes
+        )
         return dict(result["summary"])
 
     async def diff(self, a: Path, b: Path) -> dict[str, Any]:

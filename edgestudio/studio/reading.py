@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,14 @@ class ModelReader:
         *,
         title: str,
         layout: bool,
+        sizes: Mapping[str, int] | None = None,
         subject: str | None = None,
         receive: Receive | None = None,
         on_partial: Callable[[str, Any], None] | None = None,
         again: Callable[[], Awaitable[Any]] | None = None,
     ) -> dict[str, Any]:
         """The result of `inspect` for a file or folder; raises ModelError."""
-        params = {"path": str(path), "layout": layout}
+        params: dict[str, Any] = {"path": str(path), "layout": layout, "dimensions": dict(sizes or {})}
         may_ask = await asyncio.to_thread(path.is_file) and has_netron()
         try:
             return await self._jobs.run(

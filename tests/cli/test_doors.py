@@ -18,6 +18,7 @@ from edgestudio.__main__ import main
 from edgestudio.assets import resource
 from edgestudio.cli import push
 from edgestudio.cli.verbs import VERBS
+from tests.model.made import convolution
 
 SAMPLE = resource("sample", "digits.onnx")
 ML = {
@@ -214,3 +215,23 @@ def _is_worker(process: psutil.Process) -> bool:
         return "--worker" in process.cmdline()
     except psutil.Error:
         return False
+
+
+def test_open_dimensions_are_set_by_name_or_by_input_and_axis(tmp_path, capsys):
+    named, unnamed = convolution(tmp_path / "named.onnx"), convolution(tmp_path / "unnamed.onnx", None)
+    macs = []
+    for path, size in ((named, "N=4"), (unnamed, "x:0=4"), (unnamed, None)):
+        assert main(["inspect", str(path), "--json", *(["--size", size] if size else [])]) == 0
+        macs.append(json.loads(capsys.readouterr().out)["macs"])
+    one = 8 * 16 * 16 * 27 + 80
+    assert macs == [4 * one, 4 * one, one]
+
+
+def test_a_dimension_that_the_model_does_not_have_is_named(tmp_path, capsys):
+    path = convolution(tmp_path / "a.onnx")
+    assert main(["inspect", str(path), "--json", "--size", "batch=2"]) != 0
+    said = json.loads(capsys.readouterr().out)["error"]
+    assert "no open dimension batch" in said["message"]
+    assert "N" in said["hint"]
+    assert main(["inspect", str(path), "--size", "N=0"]) == 2
+    assert "whole number" in capsys.readouterr().err

@@ -59,6 +59,27 @@ def test_a_model_opens_early_then_whole_and_stays(tmp_path):
     assert in_studio(again)[0] == row
 
 
+def test_a_graph_of_another_version_is_read_again_by_itself(tmp_path):
+    async def saved(studio):
+        return await studio.models.open(SAMPLE)
+
+    row, _ = in_studio(saved)
+    graph = Path(row.graph_path)
+    lines = graph.read_text().splitlines(keepends=True)
+    older = lines[0].replace('"schema":2', '"schema":1')
+    assert older != lines[0]
+    graph.write_text("".join([older, *lines[1:]]))
+
+    async def restarted(studio):
+        before = studio.models.rows.get(row.sha256).graph_path
+        await studio.models.renew()
+        return before, studio.models.rows.get(row.sha256)
+
+    (before, after), _ = in_studio(restarted)
+    assert before is None
+    assert len(load(Path(after.graph_path)).main.nodes) == row.summary["nodes"]
+
+
 def test_the_sample_brings_its_pipeline_and_data():
     async def scenario(studio):
         row = await studio.models.open_sample()
