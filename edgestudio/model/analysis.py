@@ -11,7 +11,7 @@ from edgestudio.model.activations import activation_bytes, makes_weights
 from edgestudio.model.dtypes import BITS, elements, is_float
 from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.loops import WHILE_LOOPS, while_trips
-from edgestudio.model.macs import OPAQUE, Call, Shape, count, is_counted
+from edgestudio.model.macs import HIDING, OPAQUE, Call, Shape, count, is_counted
 from edgestudio.model.memory import peak
 from edgestudio.model.sizes import names_in, size_of
 
@@ -37,7 +37,7 @@ class Analysis:
     model: Model
     macs: int | None
     macs_unknown: Mapping[str, int]
-    parameters: int
+    parameters: int | None
     weight_bytes: Mapping[str, int]
     peak_activation_bytes: int | None
     peak_node: str | None
@@ -82,7 +82,7 @@ def analyse(
         model=replace(model, graphs=graphs),
         macs=macs,
         macs_unknown=dict(walker.unknown),
-        parameters=sum(number for _, number, _ in weights),
+        parameters=None if _hides_weights(model) else sum(number for _, number, _ in weights),
         weight_bytes=dict(by_type.most_common()),
         peak_activation_bytes=memory,
         peak_node=where,
@@ -214,6 +214,12 @@ class _Walker:
             nested = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
             self._peaks[index] = peak(graph, sizes, nested).size_bytes or 0
         return self._peaks.get(index, 0)
+
+
+def _hides_weights(model: Model) -> bool:
+    """True where an operator keeps what it learned to itself, so that nobody can say how much it is."""
+    hiding = {*OPAQUE, *HIDING, "LinearClassifier", "LinearRegressor"}
+    return any(node.op in hiding for graph in model.graphs for node in graph.nodes)
 
 
 def _parameters(model: Model) -> list[tuple[str, int, int]]:

@@ -215,6 +215,13 @@ def _network_convolution(call: Call) -> int:
     return (_transposed(1) if call.flag("isDeconvolution") else _convolution(1))(call)
 
 
+def _linear_model(call: Call) -> int:
+    """ai.onnx.ml: every sample meets every coefficient once."""
+    coefficients = call.node.attributes["coefficients"]
+    count = coefficients["length"] if isinstance(coefficients, dict) else len(coefficients)
+    return math.prod(call.shape(0)[:-1]) * int(count)
+
+
 def _unknown(call: Call) -> int:
     """An operator that multiplies in a way that is not followed here."""
     raise LookupError(call.node.op)
@@ -233,6 +240,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "MatMulFpQ4": _packed, "LSTM": _recurrent(1, 3), "GRU": _recurrent(1, 3), "RNN": _recurrent(1, 3),
         "DynamicQuantizeLSTM": _recurrent(1, 3), "Einsum": _einsum, "Attention": _attention,
         "MultiHeadAttention": _attention, "GroupQueryAttention": _attention,
+        "LinearClassifier": _linear_model, "LinearRegressor": _linear_model,
         "com.microsoft.Attention": _packed_attention, "QAttention": _packed_attention,
     },
     "tflite": {
@@ -305,12 +313,39 @@ def is_counted(op: str) -> bool:
 
 OPAQUE = {"edgetpu-custom-op", "EPContext", "TRTEngineOp", "TRT_TRTEngineOp"}
 """Operators that hide a whole compiled network; what is inside cannot be counted."""
+HIDING = {
+    "TreeEnsemble",
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+    "SVMClassifier",
+    "SVMRegressor",
+    "treeEnsembleClassifier",
+    "treeEnsembleRegressor",
+    "supportVectorClassifier",
+    "supportVectorRegressor",
+    "glmClassifier",
+    "glmRegressor",
+    "kNearestNeighborsClassifier",
+    "bayesianProbitRegressor",
+    "customModel",
+    "linkedModel",
+    "serializedModel",
+    "visionFeaturePrint",
+    "audioFeaturePrint",
+    "soundAnalysisPreprocessing",
+    "textClassifier",
+    "wordTagger",
+    "wordEmbedding",
+    "gazetteer",
+    "itemSimilarityRecommender",
+}
+"""Operators that keep what they learned in a form of their own: neither parameters nor operations are counted."""
 
 
 def count(format_name: str, call: Call) -> int | None:
     """Multiply-accumulates of one operator, 0 for one without any, None while shapes are unknown."""
     node = call.node
-    if node.op in OPAQUE:
+    if node.op in OPAQUE or node.op in HIDING:
         return None
     rules = RULES.get(_DIALECT.get(format_name, format_name), {})
     name = (

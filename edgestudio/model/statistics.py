@@ -26,7 +26,7 @@ def statistics_job(params: Mapping[str, Any], out_dir: Path, progress: Progress)
     for position, name in enumerate(names):
         progress.phase("read weights", position / max(len(names), 1))
         values = loaders[name]()
-        if values is not None:
+        if values is not None and values.dtype.kind in "biuf":  # complex numbers have no order
             tensors.append({"name": name, **describe(values)})
     zeros = sum(int(tensor["zeros"]) for tensor in tensors)
     total = sum(int(tensor["count"]) for tensor in tensors)

@@ -23,7 +23,8 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("basic_pitch/nmp.tflite", {"format": "tflite", "macs": 524_079_648, "parameters": 35_736}),
     ("basic_pitch/nmp.mlpackage", {"format": "coreml", "format_version": "specification 6", "operations": "471",
                                    "macs": 524_079_648, "in": [[1, 43844, 1]]}),
-    ("basic_pitch/nmp_savedmodel", {"format": "savedmodel", "macs": 524_079_648, "in": [[None, 43844, 1]],
+    ("basic_pitch/nmp_savedmodel", {"format": "savedmodel", "operations": "696", "macs": 524_079_648,
+                                    "in": [[None, 43844, 1]],
                                     "out": [[None, 172, 264], [None, 172, 88], [None, 172, 88]]}),
     ("face_short_range_mediapipe/face_detection_short_range.tflite",
      {"weights": "float16", "in": [[1, 128, 128, 3]], "out": [[1, 896, 16], [1, 896, 1]]}),
@@ -149,6 +150,28 @@ def test_facts_of_a_good_model(path: str, facts: dict[str, Any], models_root: Pa
     assert {key: found[key] for key in expected} == expected
     assert ("warning" in facts) <= (found["warning"] is not None)
     assert summary["nodes"] == sum(summary["operators"].values())
+
+
+def test_one_model_in_four_formats_has_one_set_of_figures(models_root: Path) -> None:
+    found = {
+        name: inspect_file(models_root / "basic_pitch" / name)
+        for name in ("nmp.onnx", "nmp.tflite", "nmp.mlpackage", "nmp_savedmodel")
+    }
+    assert {each["macs"] for each in found.values()} == {524_079_648}
+    # Core ML and TensorFlow keep vectors of batch normalisations that the others folded into convolutions.
+    assert found["nmp.onnx"]["parameters"] == found["nmp.tflite"]["parameters"] == 35_736
+    assert all(0 <= each["parameters"] - 35_736 <= 289 for each in found.values())
+    assert {each["peak_activation_bytes"] for name, each in found.items() if name != "nmp.tflite"} == {
+        5_993_856
+    }
+    for each in found.values():
+        (given,) = each["inputs"]
+        assert given["dtype"] == "float32"
+        assert given["shape"][1:] == [43844, 1]
+        assert sorted(value["shape"][1:] for value in each["outputs"]) == [[172, 88], [172, 88], [172, 264]]
+        assert each["macs_unknown"] == {}
+    assert {sum(count for op, count in each["operators"].items() if op.lower().startswith("conv"))
+            for each in found.values()} == {32}  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "warning"), WARNED, ids=[path for path, _ in WARNED])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edgestudio.model import graph as graphs
+from edgestudio.model.graph import Model
 from edgestudio.model.library import Library, content_sha256
 from edgestudio.wire.errors import InputError, ModelError
 
@@ -28,7 +30,7 @@ def model(tmp_path):
 
 def test_keeps_content_facts_and_lineage(library, model, tmp_path):
     graph = tmp_path / "graph.json"
-    graph.write_text("{}")
+    graphs.save(Model("onnx", None, None, {}, (), 0), graph)
     source = library.add(model, name="net", format="onnx", graph=graph, summary={"nodes": 3}, data="/d")
     assert source.sha256 == hashlib.sha256(model.read_bytes()).hexdigest() == content_sha256(model)
     assert source.path.read_bytes() == model.read_bytes()
@@ -39,7 +41,8 @@ def test_keeps_content_facts_and_lineage(library, model, tmp_path):
     )
     again = Library(tmp_path / "library")
     assert list(again.entries()) == [source, variant]
-    assert again.get(source.sha256).graph_path.read_text() == "{}"
+    assert again.get(source.sha256).graph_path.read_bytes() == graph.read_bytes()
+    assert not again.get(source.sha256).is_outdated
     assert again.get(source.sha256).layout_path is None
     assert again.get("0" * 64) is None
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from edgestudio.model.formats.archive import read_entry, stored_span
 from edgestudio.wire.errors import ModelError
 
-TIME_LIMIT_S = 8
+TIME_LIMIT_S = 4
 MEMORY_LIMIT_BYTES = 1 << 30
 MAX_OBJECTS = 200_000
 _ENDLESS = "reading it does not come to an end"

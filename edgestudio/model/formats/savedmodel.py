@@ -103,16 +103,20 @@ def _main(graphs: TensorFlowGraphs, definition: Message, signatures: dict[str, S
     # What each argument of the function stands for: the signature's input of that name, or None for a weight.
     roles: dict[str, str | None] = {reference: name for name, (reference, *_) in signature.inputs.items()}
     function: tuple[str, Message] | None = None
+    wrapped = 0  # operations of the function that was entered last, its arguments among them
     for _ in range(_MAX_WRAPPERS):
         call = _only_call(nodes)
         inner = graphs.function(call.functions[0]) if call is not None else None
         if call is None or inner is None:
             break
-        function = (call.functions[0], inner)
         definition_of = inner.message(1)
         names = (
             [argument.text(1) for argument in definition_of.messages(2)] if definition_of is not None else []
         )
+        if function is not None:
+            graphs.operations += wrapped
+        wrapped = len(inner.views(3)) + len(names)
+        function = (call.functions[0], inner)
         roles = {name: roles.get(ref) for name, ref in zip(names, call.inputs, strict=False)}
         nodes = [NodeDef(message) for message in inner.messages(3)]
     if function is not None:

@@ -246,6 +246,8 @@ def _gather(call: Call) -> Shape:
 
 
 def _resource_gather(call: Call) -> Shape:
+    if call.shapes[0] is None:  # a table of vectors, of which the file says the width elsewhere
+        return (*call.shape(1), None)
     return (*call.shape(1), *call.shape(0)[1:])
 
 
