@@ -33,6 +33,7 @@ def statistics_job(params: Mapping[str, Any], out_dir: Path, progress: Progress)
     return {"tensors": tensors, "sparsity": zeros / total if total else None}
 
 
+@np.errstate(invalid="ignore", over="ignore")  # signalling NaNs and squares out of range are no news here
 def describe(values: Array) -> dict[str, Any]:
     """Count, min, max, mean, std, zeros, sparsity, and counts in 64 equal bins between min and max.
 

@@ -23,7 +23,7 @@ from edgestudio.model.formats.torch_parts import (
 from edgestudio.model.formats.torch_values import Placed, described, placed_of
 from edgestudio.model.graph import Graph, Node, Tensor, TensorKind
 
-MAX_NODES = 300_000
+MAX_NODES = 100_000
 _MAX_CALLS = 64
 """How deep calls may nest; modules of honest models stay below ten."""
 _SILENT = {"ops.prim.RaiseException", "ops.prim.SetAttr"}
