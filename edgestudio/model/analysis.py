@@ -13,6 +13,7 @@ from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.loops import WHILE_LOOPS, while_trips
 from edgestudio.model.macs import HIDING, OPAQUE, Call, Shape, count, is_counted
 from edgestudio.model.memory import peak
+from edgestudio.model.pruning import never_run
 from edgestudio.model.sizes import names_in, size_of
 
 _CONTROL_ONE_OF = {
@@ -141,7 +142,11 @@ class _Walker:
         self._totals[index] = 0  # a function that calls itself ends here
         total: int | None = 0
         graph, shapes = self.model.graphs[index], self.shapes[index]
+        unused = never_run(graph) if self.model.format == "savedmodel" and graph.outputs else set()
         for position, node in enumerate(graph.nodes):
+            if position in unused:
+                self.node_macs[index][position] = 0
+                continue
             ins = [shapes[tensor] if tensor >= 0 else None for tensor in node.inputs]
             outs = [shapes[tensor] if tensor >= 0 else None for tensor in node.outputs]
             macs = count(self.model.format, Call(node, ins, outs))

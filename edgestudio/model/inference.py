@@ -97,6 +97,7 @@ class _Walker:
         ]
         self.values: list[dict[int, Values]] = [{} for _ in model.graphs]
         self._done: set[int] = set()
+        self._names: dict[int, dict[str, int]] = {}
 
     def walk(
         self,
@@ -151,7 +152,10 @@ class _Walker:
 
     def _look_around(self, index: int, around: int) -> None:
         """Give what a subgraph reads from the graph around it the shape and numbers that it has there."""
-        outer = {tensor.name: at for at, tensor in enumerate(self.model.graphs[around].tensors)}
+        outer = self._names.get(around)
+        if outer is None:
+            tensors = self.model.graphs[around].tensors
+            outer = self._names[around] = {tensor.name: at for at, tensor in enumerate(tensors)}
         for at, tensor in enumerate(self.model.graphs[index].tensors):
             source = outer.get(tensor.name)
             if source is not None:

@@ -205,6 +205,8 @@ class _Reader:
             for port in _ports(layer, "input")
             if (source := sources.get((key, port.attributes["id"])))
         ]
+        if op == "Const" and _is_met_again(builder, layer, attributes):
+            return
         outs = [self._output(builder, key, name, port) for port in _ports(layer, "output")]
         if op in ("Parameter", "Input"):
             for index in outs:
@@ -248,6 +250,24 @@ class _Reader:
         shape = tuple(int(size) for size in sizes.split(",") if size.strip().isdigit())
         for index in outs:
             builder.describe(index, dtype, shape, "constant", stored or size_bytes(dtype, shape))
+
+
+def _is_met_again(builder: GraphBuilder, layer: Element, attributes: dict[str, Any]) -> bool:
+    """True for a matrix that an earlier constant has in the same place: its readers then read that one.
+
+    The exporter writes equal bytes once. Vectors may be equal by chance, such as biases of zeros; matrices are not.
+    """
+    sizes = str(attributes.get("shape") or "").split(",")
+    if sum(size.strip() not in ("", "0", "1") for size in sizes) < 2:
+        return False
+    place = ("stored", *(attributes.get(key) for key in ("offset", "size", "element_type", "shape")))
+    sources = [(layer.attributes.get("id", ""), port.attributes["id"]) for port in _ports(layer, "output")]
+    first = builder.keys.get(place)
+    if first is None or any(source in builder.keys for source in sources):
+        builder.keys.update((place, builder.find(source)) for source in sources[:1])
+        return False
+    builder.keys.update((source, first) for source in sources)
+    return True
 
 
 def _ports(layer: Element, side: str) -> list[Element]:

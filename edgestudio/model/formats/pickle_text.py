@@ -283,12 +283,18 @@ def _children(item: Any) -> list[tuple[Any, Any]] | None:
         return list(item.items())
     if isinstance(item, (list, tuple)):
         return list(enumerate(item))
+    if isinstance(item, Made) and item.name.startswith("torch.jit._pickle."):  # a list with its type
+        return _children(item.arguments[0]) if isinstance(item.arguments, tuple) and item.arguments else []
     if isinstance(item, Made) and not item.name.startswith(
         ("torch._utils._rebuild", "torch._tensor._rebuild")
     ):
         state = item.state if isinstance(item.state, dict) else {}
         parts = item.state if isinstance(item.state, tuple) else ()
         inner = list(item.items) + list(state.items())
+        if item.name.endswith(".rnn.CellParamsBase") and parts[:1] == ("quantized_dynamic",):
+            parts = (
+                parts[:1] + parts[2:]
+            )  # copies of the biases, which lie packed with their matrices as well
         for position, part in enumerate(parts):
             # Classes of PyTorch put the dict and the slots of an object side by side; others list their fields.
             inner += list(part.items()) if isinstance(part, dict) else [(position, part)]

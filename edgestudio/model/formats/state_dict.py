@@ -18,6 +18,7 @@ from edgestudio.wire.errors import ModelError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _COUNT_BYTES = 8
+_MAX_OPTIMIZERS = 64
 _NO_GRAPH = (
     "the file holds weights only, no graph: export the model to ONNX or torch.export to see and run it"
 )
@@ -41,6 +42,17 @@ def read(found: Recognised) -> Model:
             warnings = [*found.warnings, *check_names(name, reading)]
             weights = tensors_below(reading.value, storages.get)
             version = "legacy pickle"
+    weights, others = _without_optimizers(reading.value, weights)
+    if others and not weights:
+        raise ModelError(
+            f"{name} holds the state of an optimizer ({others} tensors), no weights of a model.",
+            hint="Open the file that was saved beside it with the model's state dict.",
+            code="not-a-model",
+        )
+    if others:
+        warnings.append(
+            f"{others} tensors are the state of an optimizer, not of the model; they are not counted"
+        )
     if not weights:
         raise ModelError(
             f"{name} is a Python pickle that holds no tensors. It was not loaded, since loading could run code.",
@@ -54,7 +66,7 @@ def read(found: Recognised) -> Model:
         opsets={},
         graphs=(),
         size_bytes=size,
-        metadata=_facts(reading.value, weights),
+        metadata=_facts(reading.value, weights) | ({"optimizer tensors": str(others)} if others else {}),
         warnings=(*warnings, _NO_GRAPH),
         weights=tuple(weights),
     )
@@ -98,6 +110,22 @@ def legacy_storages(
         found[key] = view[position : position + size]
         position += size
     return found
+
+
+def _without_optimizers(value: Any, tensors: list[Tensor]) -> tuple[list[Tensor], int]:
+    """The tensors that are the model's, and the number of those that an optimizer keeps for training on."""
+    places = [("", value)] if isinstance(value, dict) else []
+    for key, item in value.items() if isinstance(value, dict) else ():
+        places.append((f"{key}.", item))
+        if isinstance(item, (list, tuple)):
+            places += [(f"{key}.{at}.", part) for at, part in enumerate(item[:_MAX_OPTIMIZERS])]
+    prefixes = tuple(
+        prefix
+        for prefix, item in places
+        if isinstance(item, dict) and "param_groups" in item and isinstance(item.get("state"), dict)
+    )
+    kept = [tensor for tensor in tensors if not prefixes or not tensor.name.startswith(prefixes)]
+    return kept, len(tensors) - len(kept)
 
 
 def _facts(value: Any, weights: list[Tensor]) -> dict[str, str]:

@@ -10,11 +10,13 @@ from typing import Any
 from edgestudio.model.building import GraphBuilder
 from edgestudio.model.formats.pickle_text import Made
 from edgestudio.model.formats.torch_parts import (
+    Budget,
     Methods,
     Module,
     Named,
     Packed,
     Ref,
+    Variables,
     decide,
     flat,
     operator_name,
@@ -23,7 +25,6 @@ from edgestudio.model.formats.torch_parts import (
 from edgestudio.model.formats.torch_values import Placed, described, placed_of
 from edgestudio.model.graph import Graph, Node, Tensor, TensorKind
 
-MAX_NODES = 100_000
 _MAX_CALLS = 64
 """How deep calls may nest; modules of honest models stay below ten."""
 _SILENT = {"ops.prim.RaiseException", "ops.prim.SetAttr"}
@@ -36,7 +37,7 @@ class _Place:
 
     builder: GraphBuilder
     scope: str
-    variables: dict[str, Any] = field(default_factory=dict)
+    variables: Variables = field(default_factory=lambda: Variables([{}], [{}]))
     returned: Any = None
     depth: int = 0
 
@@ -54,7 +55,7 @@ class CodeReader:
         self._functions = methods.functions
         self._constants = constants
         self._weights = weights or {}
-        self._count = 0
+        self._budget = Budget()
         self._kinds: dict[str, tuple[str, TensorKind]] = {}
 
     def read(self, module: Made) -> None:
@@ -71,7 +72,7 @@ class CodeReader:
             return
         place = _Place(GraphBuilder(module.name.rpartition(".")[2]), "")
         names = [argument.arg for argument in forward.args.args[:1]]
-        place.variables.update({name: Module(module, "") for name in names})
+        place.variables.update((name, Module(module, "")) for name in names)
         inputs = []
         for argument in forward.args.args[1:]:
             place.variables[argument.arg] = Ref(argument.arg)
@@ -131,13 +132,13 @@ class CodeReader:
         sides = [self._nested(place, body) for body in (statement.body, statement.orelse)]
         changed = [
             name
-            for name in {**sides[0].variables, **sides[1].variables}
+            for name in dict.fromkeys((*sides[0].variables.written(), *sides[1].variables.written()))
             if any(side.variables.get(name) is not place.variables.get(name) for side in sides)
         ]
         # What both sides compute comes first, in the order of their graphs' outputs.
         both = [name for name in changed if all(_is_computed(side.variables.get(name)) for side in sides)]
         changed = [*both, *(name for name in changed if name not in both)]
-        graphs = [self._close(side, [side.variables[name] for name in both]) for side in sides]
+        graphs = [self._close(side, [side.variables.get(name) for name in both]) for side in sides]
         if not any(self.graphs[index].nodes for index in graphs) and not changed:
             return
         outs = self._node(place, "prim::If", [test], {}, max(len(changed), 1), tuple(graphs))
@@ -158,17 +159,22 @@ class CodeReader:
         else:
             test, given = self._value(place, statement.test), []
         inner = self._nested(place, statement.body, given)
-        changed = [name for name, value in inner.variables.items() if value is not place.variables.get(name)]
-        changed.sort(key=lambda name: not _is_computed(inner.variables[name]))
-        graph = self._close(inner, [inner.variables[name] for name in changed])
-        carried = [place.variables[name] for name in changed if isinstance(place.variables.get(name), Ref)]
+        changed = [
+            name
+            for name in inner.variables.written()
+            if inner.variables.get(name) is not place.variables.get(name)
+        ]
+        changed.sort(key=lambda name: not _is_computed(inner.variables.get(name)))
+        graph = self._close(inner, [inner.variables.get(name) for name in changed])
+        before = [place.variables.get(name) for name in changed]
+        carried = [value for value in before if isinstance(value, Ref)]
         outs = self._node(place, "prim::Loop", [test, *carried], {}, max(len(changed), 1), (graph,))
         place.variables.update(zip(changed, outs, strict=False))
 
     def _nested(self, place: _Place, body: list[ast.stmt], given: list[str] | None = None) -> _Place:
         if place.depth >= _MAX_CALLS:
             raise ValueError("the code is nested too deeply")
-        inner = _Place(GraphBuilder("block"), place.scope, dict(place.variables), None, place.depth + 1)
+        inner = _Place(GraphBuilder("block"), place.scope, place.variables.block(), None, place.depth + 1)
         for name in given or ():
             inner.variables[name] = Ref(self._fresh(name))
         self._body(inner, body)
@@ -181,10 +187,7 @@ class CodeReader:
         return index
 
     def _fresh(self, name: str) -> str:
-        self._count += 1
-        if self._count > MAX_NODES:
-            raise ValueError(f"the code unfolds to more than {MAX_NODES} operators")
-        return f"{name}.{self._count}"
+        return f"{name}.{self._budget.operator()}"
 
     def _node(
         self,
@@ -228,6 +231,11 @@ class CodeReader:
         return -1
 
     def _value(self, place: _Place, expression: ast.expr, count: int = 1) -> Any:
+        value = self._evaluated(place, expression, count)
+        self._budget.step(value)
+        return value
+
+    def _evaluated(self, place: _Place, expression: ast.expr, count: int) -> Any:
         if isinstance(expression, ast.Constant):
             return expression.value
         if isinstance(expression, ast.Name):
@@ -296,6 +304,7 @@ class CodeReader:
 
     def _held(self, path: str, value: Any) -> Any:
         """What a module holds at a path: a weight, a submodule or a plain value."""
+        self._budget.step(value)
         if isinstance(value, Made):
             placed = placed_of(value)
             if placed is not None:
@@ -374,15 +383,14 @@ class CodeReader:
         self._fresh("call")
         names = [argument.arg for argument in function.args.args]
         defaults = function.args.defaults
-        variables = {name: value for name, value in place.variables.items() if "." in name}
+        variables = place.variables.method()
         for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True):
             variables[name] = self._value(place, default)
         variables.update(zip(names, arguments, strict=False))
-        variables.update({key: value for key, value in keywords.items() if key in names})
+        variables.update((key, value) for key, value in keywords.items() if key in names)
         scope = place.scope if path is None else path.replace(".", "/")
         inner = _Place(place.builder, scope, variables, None, place.depth + 1)
         self._body(inner, function.body)
-        place.variables.update({name: value for name, value in inner.variables.items() if "." in name})
         return inner.returned
 
 

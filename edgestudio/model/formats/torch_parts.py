@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from edgestudio.model.formats.pickle_text import Made
+
+MAX_NODES = 100_000
+_MAX_STEPS = 2_000_000
+"""Expressions followed and values handed on: 50,000 calls take a tenth of it, some seconds all of it."""
+_MAX_TUPLE = 10_000
 
 
 class Methods:
@@ -55,6 +60,79 @@ class Packed:
     """Weights as a quantised operator wants them, in a form of the library's own."""
 
     parts: tuple[Any, ...]
+
+
+class Variables:
+    """The names that code sees. A block sees those around it, and what it writes stays its own.
+
+    What is put into a module goes by the module's path, a dot and the name, and is seen by every method; all else
+    belongs to one method.
+    """
+
+    def __init__(self, local: list[dict[str, Any]], fields: list[dict[str, Any]]) -> None:
+        """From outermost to innermost block; names are looked up from the end."""
+        self._local = local
+        self._fields = fields
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """What the name stands for."""
+        for layer in reversed(self._fields if "." in name else self._local):
+            if name in layer:
+                return layer[name]
+        return default
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        (self._fields if "." in name else self._local)[-1][name] = value
+
+    def update(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        """Set several."""
+        for name, value in pairs:
+            self[name] = value
+
+    def block(self) -> Variables:
+        """The names as a block inside sees them."""
+        return Variables([*self._local, {}], [*self._fields, {}])
+
+    def method(self) -> Variables:
+        """The names as a method that is called sees them: none but what modules hold."""
+        return Variables([{}], self._fields)
+
+    def written(self) -> list[str]:
+        """What this block has written."""
+        return [*self._local[-1], *self._fields[-1]]
+
+
+class Budget:
+    """How far code is followed before it is taken for one that unfolds without end."""
+
+    def __init__(self) -> None:
+        self._operators = 0
+        self._steps = 0
+
+    def operator(self) -> int:
+        """The number of the next operator or call; raises ValueError when there are too many."""
+        self._operators += 1
+        if self._operators > MAX_NODES:
+            raise ValueError(f"the code unfolds to more than {MAX_NODES} operators")
+        return self._operators
+
+    def step(self, value: Any = None) -> None:
+        """Count a step, and every value in a tuple or list; raises ValueError when there are too many.
+
+        A tuple that holds another twice is small in memory, and doubles with each step where it is followed.
+        """
+        self._steps += 1
+        if isinstance(value, (tuple, list)):
+            waiting, size = [value], 0
+            while waiting and size <= _MAX_TUPLE:
+                item = waiting.pop()
+                size += 1
+                waiting += item if isinstance(item, (tuple, list)) else ()
+            if size > _MAX_TUPLE:
+                raise ValueError(f"the code puts more than {_MAX_TUPLE} values into one")
+            self._steps += size
+        if self._steps > _MAX_STEPS:
+            raise ValueError(f"the code unfolds to more than {_MAX_STEPS} steps")
 
 
 _TESTS: dict[str, Callable[..., bool]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import zipfile
 from functools import partial
 from typing import Any
@@ -24,7 +25,10 @@ from edgestudio.model.formats.torch_values import (
 from edgestudio.model.graph import Model
 from edgestudio.wire.errors import ModelError
 
-_MAX_CODE_BYTES = 32 << 20
+_MAX_CODE_BYTES = 16 << 20
+_MAX_CODE_WORDS = 800_000
+"""Parsed code takes some kilobytes a statement: this many words stay below a gigabyte."""
+_WORDS = re.compile(rb"\w+|[\[({]")
 _MAX_CODE_FILES = 20_000
 
 
@@ -59,10 +63,12 @@ def read(found: Recognised) -> Model:
             code="no-graph",
         )
     # The name by which a tensor is met first is its name.
-    reader = CodeReader(methods, constants, dict(reversed(list(zip(places, tensors, strict=True)))))
+    first = dict(reversed(list(zip(places, tensors, strict=True))))
+    reader = CodeReader(methods, constants, first)
     reader.read(module)
     used = reader.used_weights
-    weights = [tensor for tensor in tensors if tensor.name not in used]
+    # One that is held twice, as a recurrent layer does in a list of its own, is one weight.
+    weights = [tensor for tensor in reversed(first.values()) if tensor.name not in used]
     names = [value.name for value in reader.graphs[0].tensors if value.kind == "input"]
     if names:
         warnings.append(
@@ -96,14 +102,15 @@ def _constants(archive: zipfile.ZipFile, entry: str, name: str) -> list[Any]:
 def _code(archive: zipfile.ZipFile, prefix: str, names: list[str]) -> Methods:
     """Every class and function of the archive's code, parsed as text."""
     methods = Methods()
-    total = 0
+    total = words = 0
     sources = [item for item in names if item.startswith(prefix) and item.endswith(".py")]
     if len(sources) > _MAX_CODE_FILES:
         raise ModelError("The archive holds more code than any model has.", hint="Do not use this file.")
     for item in sources:
         text = read_entry(archive, item)
         total += len(text)
-        if total > _MAX_CODE_BYTES:
+        words += sum(1 for _ in _WORDS.finditer(text)) if total <= _MAX_CODE_BYTES else 0
+        if total > _MAX_CODE_BYTES or words > _MAX_CODE_WORDS:
             raise ModelError("The archive holds more code than any model has.", hint="Do not use this file.")
         module = item[len(prefix) : -3].replace("/", ".")
         try:
