@@ -226,5 +226,7 @@ async def _rot(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
         assert board.state()["models"]["digits"]["active"]["version"] == "1.0.0"
         assert board.state()["models"]["digits"]["serving"] is True
+        (way_back,) = [row for row in board.store.state.installs.values() if row.is_revert]
+        assert way_back.tries["DRYRUN"] == 1, "the way back was gone twice at once"
     finally:
         await board.stop()

@@ -71,10 +71,9 @@ class InstallMachine:
         row = self._ledger.row(install_id)
         if row.state in ARRIVING:
             await self._intake.give_up(row, InstallError("It was aborted.", code="aborted"))
-        elif row.state not in FINISHED and self._task is not None and self._driven == row.id:
+        elif row.state not in FINISHED and self._is_driving(row):
             self._is_aborted = True
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self.stop()
         return row
 
     async def revert(self, model: str, reason: str, *, is_forced: bool = False) -> InstallRow:
@@ -115,7 +114,7 @@ class InstallMachine:
     async def recover(self) -> None:
         """After a restart, when the active releases serve: go on with what was interrupted, or roll it back."""
         for row in list(self._store.state.installs.values()):
-            if row.state in FINISHED:
+            if row.state in FINISHED or self._is_driving(row):  # the latter began when an active release failed
                 continue
             if row.state in ("", "OFFERED") or row.release not in self._store.state.releases:
                 error = InstallError("The board restarted before the transfer began.", code="interrupted")
@@ -138,6 +137,9 @@ class InstallMachine:
             await asyncio.gather(self._task, return_exceptions=True)
 
     # ------------------------------------------------------------------ driving
+
+    def _is_driving(self, row: InstallRow) -> bool:
+        return self._task is not None and not self._task.done() and self._driven == row.id
 
     def _drive(self, row: InstallRow, *, is_resumed: bool = False) -> None:
         self._driven = row.id
