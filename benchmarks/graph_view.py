@@ -41,7 +41,9 @@ def measure(path: Path) -> dict[str, Any]:
     from edgestudio.model.layout import Layout
     from edgestudio.ui import theme
     from edgestudio.ui.graph.view import GraphView
+    from edgestudio.ui.memory import keep_large_blocks_apart
 
+    keep_large_blocks_apart()
     app = QApplication([])
     theme.install(app, "light")
     view = GraphView()
@@ -163,7 +165,8 @@ def _report(found: dict[str, Any], others: dict[str, dict[str, Any]]) -> None:
         )
     print(
         f"  memory               window {cold['before_mb']:.0f} MB before, {cold['rss_mb_painted']:.0f} MB painted, "
-        f"{cold['rss_mb']:.0f} MB with all known; the view alone {found['view_mb']:.0f} MB"
+        f"{cold['rss_mb']:.0f} MB with all known, peak {cold['peak_mb']:.0f} MB; "
+        f"the view alone {found['view_mb']:.0f} MB"
     )
     pans = [found[key] for key in found if key.startswith("pan_ms@")]
     worst, work = (max(pan[key] for pan in pans) for key in ("p99", "cpu_p99"))

@@ -8,8 +8,9 @@ worker that reads files and the window, as columns of JSON: data only, nothing i
 from __future__ import annotations
 
 import json
+import marshal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar
 
@@ -122,6 +123,8 @@ class Model:
 _SCHEMA = 2
 _NO_ATTRIBUTES: Mapping[str, Attribute] = {}
 _LONGEST_HEAD = 64 << 20
+_PLAIN = 2
+"""The form of `marshal` in which equal attributes are equal bytes; 1, 1.0 and true stay apart."""
 _ROWS = 2000
 """Rows of a column in one line of the file: read line by line, no other thread waits for long."""
 
@@ -178,6 +181,7 @@ def load(path: Path, like: Model | None = None) -> Model:
         weights: list[Tensor] = []
         tensors: list[list[Tensor]] = [[] for _ in head["graphs"]]
         nodes: list[list[Node]] = [[] for _ in head["graphs"]]
+        places: list[list[int]] = [[] for _ in head["graphs"]]
         columns: dict[str, Any] = {}
         once: dict[Any, Any] = {}
         for line in file:
@@ -185,7 +189,10 @@ def load(path: Path, like: Model | None = None) -> Model:
             if "nodes" in columns:
                 number = columns["graph"]
                 old = before[number].nodes if number < len(before) else ()
-                nodes[number] += _kept(_nodes(columns["nodes"], once), old[len(nodes[number]) :])
+                if not places[number]:
+                    places[number] = [*range(len(tensors[number])), -1]
+                rows = _nodes(columns["nodes"], once, places[number])
+                nodes[number] += _kept(rows, old[len(nodes[number]) :])
             elif "tensors" in columns:
                 number = columns["graph"]
                 had = before[number].tensors if number < len(before) else ()
@@ -212,9 +219,15 @@ def load(path: Path, like: Model | None = None) -> Model:
 
 
 def _kept(rows: list[_Row], before: tuple[_Row, ...]) -> list[_Row]:
-    """The rows, those from before in place of equal ones."""
-    same = [old if old == row else row for row, old in zip(rows, before, strict=False)]
+    """The rows, those from before in place of equal ones; where one has changed, it shares what has not."""
+    same = [old if old == row else _sharing(row, old) for row, old in zip(rows, before, strict=False)]
     return [*same, *rows[len(same) :]]
+
+
+def _sharing(row: _Row, old: _Row) -> _Row:
+    names = [each.name for each in fields(row)]  # type: ignore[arg-type]  # rows are Tensor or Node
+    pairs = [(getattr(row, name), getattr(old, name)) for name in names]
+    return type(row)(*(had if had == has else has for has, had in pairs))
 
 
 def _write_line(file: TextIO, document: dict[str, Any]) -> None:
@@ -291,7 +304,11 @@ def _node_columns(nodes: tuple[Node, ...]) -> dict[str, Any]:
     }
 
 
-def _nodes(columns: dict[str, Any], once: dict[Any, Any]) -> list[Node]:
+def _nodes(columns: dict[str, Any], once: dict[Any, Any], places: list[int]) -> list[Node]:
+    """`once` keeps each operator, scope and set of attributes in memory once, however many nodes have it.
+
+    So do `places`, the numbers of all tensors and -1 at the end, with the indices.
+    """
     same = once.setdefault
     rows = zip(
         columns["name"], columns["op"], columns["inputs"], columns["outputs"], columns["attributes"],
@@ -301,13 +318,13 @@ def _nodes(columns: dict[str, Any], once: dict[Any, Any]) -> list[Node]:
         Node(
             name,
             same(op, op),
-            tuple(ins),
-            tuple(outs),
-            attributes or _NO_ATTRIBUTES,
+            tuple([places[i] for i in ins]),
+            tuple([places[i] for i in outs]),
+            same(marshal.dumps(attributes, _PLAIN), attributes) if attributes else _NO_ATTRIBUTES,
             same(domain, domain),
             same(scope, scope),
             tuple(subgraphs),
-            macs,
+            same(macs, macs),
         )
         for name, op, ins, outs, attributes, domain, scope, subgraphs, macs in rows
     ]

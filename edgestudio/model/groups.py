@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestudio.model.boxes import live_nodes
-from edgestudio.model.graph import Graph
+from edgestudio.model.graph import Graph, Node
 from edgestudio.model.lanes import Ints
 
 Origin = Literal["scopes", "names", "weights", "repeats", "none"]
@@ -70,23 +72,72 @@ class Hierarchy:
         return chain[::-1]
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Groups as a few large columns, `titles` end to end.
+
+    The search for groups makes a million small objects. Whatever stays of them would each keep a page full of
+    those that do not, for a large graph 20 MB: so the groups are made when all others are gone.
+    """
+
+    titles: str
+    lengths: Ints
+    parents: Ints
+    levels: Ints
+    sizes: Ints
+    of_node: Ints
+    origin: Origin
+
+    def unpacked(self) -> Hierarchy:
+        """The same with an object for each group."""
+        text = io.StringIO(self.titles)
+        columns = (column.tolist() for column in (self.lengths, self.parents, self.levels, self.sizes))
+        groups = tuple(
+            Group(text.read(length), parent, level, size)
+            for length, parent, level, size in zip(*columns, strict=True)
+        )
+        return Hierarchy(groups, self.of_node, self.origin)
+
+
 def find_groups(graph: Graph) -> Hierarchy:
     """The best hierarchy that the graph offers; deterministic, about linear in its size."""
-    sources: tuple[tuple[Origin, list[Trail]], ...] = (
-        ("scopes", [_slashed(node.scope) for node in graph.nodes]),
-        ("names", [_slashed(node.name)[:-1] for node in graph.nodes]),
-        ("weights", _weight_paths(graph)),
+    return _best(graph).unpacked()
+
+
+def are_grouped_alike(one: Graph, other: Graph) -> bool:
+    """True where `find_groups` finds the same for both: equal names, scopes, operators and connections."""
+    if (len(one.nodes), len(one.tensors), one.inputs) != (len(other.nodes), len(other.tensors), other.inputs):
+        return False
+    return all(map(_is_in_the_same_place, one.nodes, other.nodes)) and all(
+        a is b or (a.name == b.name and a.kind == b.kind)
+        for a, b in zip(one.tensors, other.tensors, strict=True)
     )
-    for origin, paths in sources:
+
+
+def _is_in_the_same_place(one: Node, other: Node) -> bool:
+    return one is other or (
+        (one.name, one.op, one.scope) == (other.name, other.op, other.scope)
+        and (one.inputs, one.outputs, one.subgraphs) == (other.inputs, other.outputs, other.subgraphs)
+    )
+
+
+def _best(graph: Graph) -> _Packed:
+    sources: tuple[tuple[Origin, Callable[[], list[Trail]]], ...] = (
+        ("scopes", lambda: [_slashed(node.scope) for node in graph.nodes]),
+        ("names", lambda: [_slashed(node.name)[:-1] for node in graph.nodes]),
+        ("weights", lambda: _weight_paths(graph)),
+    )
+    for origin, trails in sources:
+        paths = trails()
         if sum(map(bool, paths)) > _ENOUGH_NAMED * max(1, len(paths)):
             found = _tree(paths, origin)
-            if found.groups:
+            if len(found.parents):
                 return found
     return _tree(repeat_paths(graph), "repeats")
 
 
 def _slashed(text: str) -> Trail:
-    return tuple(part for part in text.split("/") if part)
+    return tuple([sys.intern(part) for part in text.split("/") if part])  # a part is in memory once
 
 
 def _weight_paths(graph: Graph) -> list[Trail]:
@@ -109,7 +160,7 @@ def _weight_paths(graph: Graph) -> list[Trail]:
     return paths
 
 
-def _tree(paths: Sequence[Trail], origin: Origin) -> Hierarchy:
+def _tree(paths: Sequence[Trail], origin: Origin) -> _Packed:
     """Groups of the path prefixes that hold two nodes or more; a level that adds nothing is left out."""
     size: Counter[Trail] = Counter()
     for path in paths:
@@ -127,7 +178,15 @@ def _tree(paths: Sequence[Trail], origin: Origin) -> Hierarchy:
         level = groups[parent].level + 1 if parent >= 0 else 0
         groups.append(Group(path[-1], parent, level, size[path]))
     of_node = np.array([number.get(path, -1) for path in paths], np.int32)
-    return Hierarchy(tuple(groups), of_node, origin if groups else "none")
+    return _Packed(
+        "".join(group.title for group in groups),
+        np.array([len(group.title) for group in groups], np.int32),
+        np.array([group.parent for group in groups], np.int32),
+        np.array([group.level for group in groups], np.int32),
+        np.array([group.size for group in groups], np.int32),
+        of_node,
+        origin if groups else "none",
+    )
 
 
 def repeat_paths(graph: Graph) -> list[Trail]:

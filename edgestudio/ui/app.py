@@ -24,6 +24,7 @@ from edgestudio.ui import icons, theme
 from edgestudio.ui.bridge import Bridge
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.main_window import MainWindow
+from edgestudio.ui.memory import keep_large_blocks_apart
 from edgestudio.ui.requests import Requests
 from edgestudio.ui.selection import Selected
 from edgestudio.wire.errors import EdgeStudioError
@@ -36,6 +37,7 @@ class App(QObject):
 
     def __init__(self, studio: Studio) -> None:
         super().__init__()
+        keep_large_blocks_apart()
         self.studio = studio
         self.loop = LoopThread()
         self.stores = Stores()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edgestudio.model.boxes import BoxKind
 from edgestudio.model.graph import Graph, Node, Tensor
-from edgestudio.model.groups import find_groups
+from edgestudio.model.groups import are_grouped_alike, find_groups
 from edgestudio.model.layout import lay_out
 
 
@@ -35,6 +37,23 @@ def test_scopes_make_a_tree_of_modules() -> None:
     assert found.depth() == 3
     titles = [found.groups[g].title for g in found.around(1)]
     assert titles == ["model", "layers.0", "attn"]
+
+
+def test_groups_depend_on_names_and_connections_not_on_what_becomes_known_later() -> None:
+    graph = encoder(2)
+    told = replace(graph, nodes=tuple(replace(node, macs=7) for node in graph.nodes))
+    assert are_grouped_alike(told, graph)
+    assert not are_grouped_alike(encoder(3), graph)
+    for change in ({"name": "z"}, {"scope": "z"}, {"op": "Z"}, {"inputs": (0, 0)}):
+        assert not are_grouped_alike(
+            replace(graph, nodes=(*graph.nodes[:-1], replace(graph.nodes[-1], **change))), graph
+        )
+
+
+def test_titles_of_any_characters_and_lengths_stay_whole() -> None:
+    titles = ["é", "a\nb\r\nc", "\0", "長い名前" * 9, "x"]
+    found = find_groups(chain(*[(f"n{i}", "Add", titles[i // 2]) for i in range(10)]))
+    assert [group.title for group in found.groups] == titles
 
 
 def test_collapsing_by_level_keeps_the_rest() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,35 @@ def test_a_graph_survives_saving(tmp_path: Path) -> None:
     assert graphs.load(tmp_path / "graph.json") == model
     assert model.main.nodes[0].scope == "stem/conv"
     assert model.main.nodes[0].attributes == {"pads": [1, 1, 1, 1]}
+
+
+def test_what_a_graph_repeats_is_in_memory_once(tmp_path: Path) -> None:
+    attributes = ({"a": 1}, {"a": 1}, {"a": 1.0}, {"a": True})
+    nodes = tuple(
+        graphs.Node(f"n{i}", "Op", (2000 + i, -1), (2001 + i,), {"kernel": [each]}, macs=5000)
+        for i, each in enumerate(attributes)
+    )
+    tensors = tuple(graphs.Tensor(f"t{i}", "float32", (1, "N")) for i in range(2010))
+    model = graphs.Model(
+        "onnx", None, None, {}, (graphs.Graph("g", nodes, tensors, (2000,), (2004,)),), size_bytes=1
+    )
+    graphs.save(model, tmp_path / "graph.json")
+    read = graphs.load(tmp_path / "graph.json")
+    assert read == model
+    first, second, *others = read.main.nodes
+    assert first.attributes is second.attributes
+    assert [repr(each.attributes) for each in others] == [
+        "{'kernel': [{'a': 1.0}]}",
+        "{'kernel': [{'a': True}]}",
+    ]
+    assert first.outputs[0] is second.inputs[0]
+    told = replace(model, graphs=(replace(model.main, nodes=(replace(nodes[0], macs=6), *nodes[1:])),))
+    graphs.save(told, tmp_path / "told.json")
+    again = graphs.load(tmp_path / "told.json", read)
+    assert again == told
+    assert again.main.nodes[1] is second
+    assert again.main.nodes[0].name is first.name
+    assert again.main.nodes[0].inputs is first.inputs
 
 
 def test_subgraphs_and_functions_become_graphs(tmp_path: Path) -> None:

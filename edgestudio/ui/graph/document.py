@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,40 +12,16 @@ from numpy.typing import NDArray
 from edgestudio.model import graph as graphs
 from edgestudio.model.boxes import BoxKind, build_boxes
 from edgestudio.model.graph import Graph, Model
-from edgestudio.model.groups import Hierarchy, find_groups
+from edgestudio.model.groups import Hierarchy, are_grouped_alike, find_groups
 from edgestudio.model.lanes import Ints
 from edgestudio.model.layout import Layout, lay_out
 from edgestudio.ui.graph.overlay import Overlay, built_in
 from edgestudio.ui.graph.painter import Frames
 from edgestudio.ui.graph.table import Layers
+from edgestudio.ui.memory import undisturbed
 
 _FRAME_MARGIN_PX, _FRAME_ABOVE_PX, _FRAME_BELOW_PX = 14.0, 19.0, 8.0
 _MOST_FRAMES = 4000
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Make a million small objects without anyone looking for garbage among them, meanwhile or afterwards.
-
-    Each such look stops the window for a tenth of a second. What is frozen is freed as ever when nobody refers
-    to it; the next document thaws it, so that cycles are found then.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.unfreeze()
-            gc.freeze()
-            gc.enable()
-        give_memory_back()
-
-
-def give_memory_back() -> None:
-    """Hand pages that the C library keeps for later back to the system: after a large file, tens of megabytes."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +36,15 @@ class Document:
     number: int = 0
 
     @classmethod
-    def of(cls, model: Model, index: int = 0) -> Document:
-        """Work out what the panel shows of graph `index`; takes a second for 50,000 nodes."""
+    def of(cls, model: Model, index: int = 0, before: Document | None = None) -> Document:
+        """Work out what the panel shows of graph `index`; takes a second for 50,000 nodes.
+
+        The groups are those of `before` where it shows the same nodes and tensors, whatever else is known of them.
+        """
         graph = model.graphs[index] if model.graphs else model.main
-        return cls(model, graph, find_groups(graph), Layers.of(graph), built_in(graph), index)
+        is_same = before is not None and are_grouped_alike(graph, before.graph)
+        hierarchy = before.hierarchy if before is not None and is_same else find_groups(graph)
+        return cls(model, graph, hierarchy, Layers.of(graph), built_in(graph), index)
 
     @classmethod
     def load(cls, path: Path, before: Document | None = None) -> Document:
@@ -77,7 +53,7 @@ class Document:
         Raises ValueError or OSError.
         """
         with undisturbed():
-            return cls.of(graphs.load(path, before.model if before is not None else None))
+            return cls.of(graphs.load(path, before.model if before is not None else None), before=before)
 
     def lay_out(self, collapsed: frozenset[int]) -> Layout:
         """A layout with these groups collapsed."""

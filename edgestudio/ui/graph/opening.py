@@ -14,10 +14,12 @@ from edgestudio.model.layout import Layout
 from edgestudio.model.outline import outline
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.graph.background import Background
-from edgestudio.ui.graph.document import Document, undisturbed
+from edgestudio.ui.graph.document import Document
 from edgestudio.ui.graph.stage import GraphStage
+from edgestudio.ui.memory import give_memory_back, undisturbed
 
 _PAINT_FIRST_MS = 30
+_SETTLED_MS = 1000
 
 
 class Opening(GraphStage):
@@ -42,6 +44,11 @@ class Opening(GraphStage):
         self._soon.setSingleShot(True)
         self._soon.setInterval(_PAINT_FIRST_MS)
         self._soon.timeout.connect(lambda: self._after_paint())
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED_MS)
+        self._settled.timeout.connect(give_memory_back)
+        self.document_shown.connect(self._settled.start)
 
     @property
     def known_graph(self) -> Graph:

@@ -50,10 +50,11 @@ class Layers:
         first = [
             graph.tensors[n.outputs[0]] if n.outputs and n.outputs[0] >= 0 else None for n in graph.nodes
         ]
+        shapes = {t.shape: shape_text(t.shape) for t in first if t}
         return cls(
             [node.name for node in graph.nodes],
             [node.op for node in graph.nodes],
-            [shape_text(t.shape) if t else "" for t in first],
+            [shapes[t.shape] if t else "" for t in first],
             [t.dtype if t else "" for t in first],
             np.array([parameters(graph, node) for node in graph.nodes], np.float64),
             np.array([math.nan if node.macs is None else node.macs for node in graph.nodes], np.float64),
