@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgestudio.model.activations import activation_bytes, makes_weights
-from edgestudio.model.dtypes import BITS, elements, is_float
+from edgestudio.model.dtypes import BITS, MOST, elements, is_float
 from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.loops import WHILE_LOOPS, while_trips
 from edgestudio.model.macs import HIDING, OPAQUE, Call, Shape, count, is_counted
@@ -81,7 +81,7 @@ def analyse(
         by_type[dtype] += size
     return Analysis(
         model=replace(model, graphs=graphs),
-        macs=macs,
+        macs=None if macs is not None and macs > MOST else macs,
         macs_unknown=dict(walker.unknown),
         parameters=None if _hides_weights(model) else sum(number for _, number, _ in weights),
         weight_bytes=dict(by_type.most_common()),
@@ -110,7 +110,7 @@ def _numbers(shape: tuple[Dimension, ...] | None, chosen: Mapping[str, int], bat
         if number is None or number < 0:
             return None
         sizes.append(number)
-    return tuple(sizes)
+    return None if elements(sizes) is None else tuple(sizes)
 
 
 def _batch(main: Graph, chosen: Mapping[str, int]) -> int:
@@ -224,6 +224,12 @@ class _Walker:
 def _hides_weights(model: Model) -> bool:
     """True where an operator keeps what it learned to itself, so that nobody can say how much it is."""
     hiding = {*OPAQUE, *HIDING, "LinearClassifier", "LinearRegressor"}
+    stored = [
+        *model.weights,
+        *(each for graph in model.graphs for each in graph.tensors if each.kind == "constant"),
+    ]
+    if any(each.shape and elements(each.shape) is None and None not in each.shape for each in stored):
+        return True  # sizes that no weight can have
     return any(node.op in hiding for graph in model.graphs for node in graph.nodes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def detect(path: Path) -> Recognised:
 
 
 def _folder(path: Path) -> Recognised:
+    if (path / "saved_model.pb").is_file() or (path / "Manifest.json").is_file():
+        _refuse_links(path)
     if (path / "saved_model.pb").is_file():
         return Recognised("savedmodel", path, path / "saved_model.pb")
     if (path / "saved_model.pbtxt").is_file():
@@ -82,6 +85,20 @@ def _folder(path: Path) -> Recognised:
         else "Choose a model file, a SavedModel folder or an .mlpackage.",
         code="not-a-model",
     )
+
+
+def _refuse_links(path: Path) -> None:
+    """Raise ModelError for a link that leads out of a model's folder: what it names would be read, and copied along."""
+    root = path.resolve()
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            item = Path(folder, name)
+            if item.is_symlink() and not Path(os.path.realpath(item)).is_relative_to(root):
+                raise ModelError(
+                    f"{path.name} holds a link that leads out of its folder ({item.relative_to(path)}).",
+                    hint="If you trust it, copy it with what its links name (cp -rL) and open the copy.",
+                    code="hostile-model",
+                )
 
 
 def _package_model(path: Path) -> Path:

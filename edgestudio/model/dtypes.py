@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from edgestudio.model.graph import Dimension
@@ -21,8 +20,12 @@ def is_float(dtype: str) -> bool:
     return dtype.startswith(("float", "bfloat", "complex"))
 
 
+MOST = (1 << 63) - 1
+"""The largest figure that is given: sizes whose product is more are made up."""
+
+
 def elements(shape: Sequence[Dimension] | None) -> int | None:
-    """Number of elements, None while any dimension is unknown or symbolic."""
+    """Number of elements, None while any dimension is unknown or symbolic, and for more than any machine counts."""
     if shape is None:
         return None
     count = 1
@@ -30,6 +33,8 @@ def elements(shape: Sequence[Dimension] | None) -> int | None:
         if not isinstance(size, int) or size < 0:
             return None
         count *= size
+        if count > MOST:
+            return None
     return count
 
 
@@ -37,4 +42,4 @@ def size_bytes(dtype: str, shape: Sequence[Dimension] | None) -> int | None:
     """Bytes of a packed tensor, None when its type or shape is not known."""
     count = elements(shape)
     bits = BITS.get(dtype)
-    return None if count is None or bits is None else math.ceil(count * bits / 8)
+    return None if count is None or bits is None else -(-count * bits // 8)

@@ -70,7 +70,8 @@ def name_foreign(data: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _article(word: str) -> str:
+def article(word: str) -> str:
+    """The article before a name."""
     return "an" if word[:1] in "AEIOU" else "a"
 
 
@@ -82,7 +83,7 @@ def refuse(name: str, data: bytes, promised: str | None = None) -> ModelError:
     printable = all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in data[:256])
     if promised is not None:
         what = "is text" if printable else "is something else, or is damaged at its start"
-        message = f"{name} is named like {_article(promised)} {promised} model, but its content {what}."
+        message = f"{name} is named like {article(promised)} {promised} model, but its content {what}."
     elif printable:
         message = f"{name} is text, not a model."
     else:

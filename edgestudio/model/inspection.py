@@ -15,7 +15,7 @@ from edgestudio.model.content import tree_size_bytes
 from edgestudio.model.detect import TITLES, Recognised, detect
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.layout import Layout, lay_out_boxes
-from edgestudio.model.reading import read_recognised
+from edgestudio.model.reading import read_recognised, refuse_damage
 from edgestudio.wire.progress import Progress
 
 # What adds up is imported after the first picture: it would only hold that up.
@@ -70,7 +70,8 @@ def inspect_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
     progress.partial("graph", str(graph_path))
     progress.phase("add up", 0.6)
     dimensions = params.get("dimensions") or {}
-    analysis = _analysed(found, model, dimensions, shows_sizes=True)
+    with refuse_damage(found):
+        analysis = _analysed(found, model, dimensions, shows_sizes=True)
     graph_path = _write_graph(analysis.model, out_dir)
     progress.phase("hash", 0.9)
     digest = params.get("sha256") or _sha256(path)
@@ -91,7 +92,9 @@ def inspect_file(path: Path, dimensions: Mapping[str, int] | None = None) -> dic
 def analysed(path: Path, dimensions: Mapping[str, int] | None = None) -> Analysis:
     """The model at `path` with everything that can be added up; raises ModelError."""
     found = detect(path)
-    return _analysed(found, read_recognised(found), dimensions or {})
+    model = read_recognised(found)
+    with refuse_damage(found):
+        return _analysed(found, model, dimensions or {})
 
 
 def _analysed(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgestudio.model.allocation import uncollected
 from edgestudio.model.detect import TITLES, Recognised, detect
+from edgestudio.model.foreign import article
 from edgestudio.model.graph import Model
 from edgestudio.wire.errors import ModelError
 
@@ -60,8 +61,9 @@ def refuse_damage(found: Recognised) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         reason = str(error).strip() or type(error).__name__
+        title = TITLES[found.format]
         raise ModelError(
-            f"{found.path.name} is a {TITLES[found.format]} file that is damaged: {reason[:300]}.",
+            f"{found.path.name} is {article(title)} {title} file that is damaged: {reason[:300]}.",
             hint="Fetch it again and compare its size or checksum with the source.",
             code="damaged-model",
         ) from error

@@ -9,7 +9,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from edgestudio.assets import resource
 from edgestudio.model.detect import detect
@@ -210,3 +212,78 @@ def test_mutated_real_files_end_in_results_or_refusals(models_root: Path) -> Non
     for number in range(180):
         outcome, detail = attempt(models_root / names[number % len(names)], random.Random(number))
         assert outcome in ("result", "refused"), f"mutation {number}: {detail}"
+
+
+@pytest.mark.parametrize("inner", ["saved_model.pb", "Manifest.json"])
+def test_a_folder_whose_links_lead_out_is_refused(tmp_path: Path, inner: str) -> None:
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / inner).write_bytes(b"{}")
+    (folder / "variables" / "again").symlink_to("..")
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    link = folder / "variables" / "notes"
+    link.symlink_to("../../secret")
+    with pytest.raises(ModelError, match=r"leads out of its folder \(variables/notes\)") as caught:
+        inspect_file(folder)
+    assert caught.value.code == "hostile-model"
+    link.unlink()
+    with pytest.raises(ModelError) as caught:
+        inspect_file(folder)
+    assert "leads out" not in caught.value.message
+
+
+def test_functions_that_call_each_other_twice_are_not_followed(tmp_path: Path) -> None:
+    def function(name: str, op: str, domain: str) -> onnx.FunctionProto:
+        nodes = [
+            helper.make_node(op, ["x"], ["a"], domain=domain),
+            helper.make_node(op, ["a"], ["y"], domain=domain),
+        ]
+        return helper.make_function("d", name, ["x"], ["y"], nodes, [helper.make_opsetid("", 17)])
+
+    functions = [function(f"f{at}", f"f{at + 1}", "d") for at in range(50)] + [function("f50", "Relu", "")]
+    value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("f0", ["x"], ["y"], domain="d")], "g", value[:1], value[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("d", 1)]
+    path = tmp_path / "made.onnx"
+    onnx.save(helper.make_model(graph, functions=functions, opset_imports=opsets), path)
+    found = inspect_file(path)
+    assert found["nodes"] == 1
+    assert any("call each other too often" in warning for warning in found["warnings"])
+
+
+def test_sizes_that_no_weight_has_give_no_figures(tmp_path: Path) -> None:
+    path = tmp_path / "made.safetensors"
+    entry = {"dtype": "F32", "data_offsets": [0, 4]}
+    header = {"a": {**entry, "shape": [10**400, 4]}, "b": {**entry, "shape": [2] * 20_000}}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    found = inspect_file(path)
+    assert found["parameters"] is None
+    assert json.dumps(found)
+
+
+def test_a_layer_larger_than_numbers_has_no_figures(tmp_path: Path) -> None:
+    layer = {
+        "name": "c",
+        "filters": 4,
+        "kernel_size": [3, 3],
+        "batch_input_shape": [None, 10**300, 10**300, 3],
+    }
+    config = {"class_name": "Sequential", "config": {"layers": [{"class_name": "Conv2D", "config": layer}]}}
+    path = tmp_path / "made.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", "{}")
+    assert inspect_file(path)["macs"] is None
+
+
+@pytest.mark.parametrize(
+    "pickle",
+    [b"]" * 100_000 + b"a" * 99_999, b"N" + b"\x85" * 100_000, b"}K\x01" * 9999 + b"N" + b"s" * 9999],
+)
+def test_a_pickle_that_nests_without_end_is_refused(tmp_path: Path, pickle: bytes) -> None:
+    path = tmp_path / "made.pth"
+    path.write_bytes(b"\x80\x02" + pickle + b".")
+    with pytest.raises(ModelError, match="nested deeper than any model"):
+        inspect_file(path)

@@ -73,7 +73,7 @@ def _slide(attributes: Any, sizes: tuple[int, int], default_kernel: int) -> tupl
     kernel, stride = _pair(attributes, "kernelSize", default_kernel), _pair(attributes, "stride")
     dilation = _pair(attributes, "dilationFactor")
     if "same" in attributes:
-        return math.ceil(sizes[0] / max(stride[0], 1)), math.ceil(sizes[1] / max(stride[1], 1))
+        return -(-sizes[0] // max(stride[0], 1)), -(-sizes[1] // max(stride[1], 1))
     borders = _borders(attributes)
     height, width = (
         (size + sum(border) - step * (window - 1) - 1) // max(jump, 1) + 1
@@ -107,7 +107,7 @@ def _pooling(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
         pad = attributes["includeLastPixel"]
         amounts = pad.get("paddingAmounts", [0, 0]) if isinstance(pad, dict) else [0, 0]
         sizes = [
-            math.ceil((size + 2 * border - window) / max(jump, 1)) + 1
+            -((window - size - 2 * border) // max(jump, 1)) + 1
             for size, border, window, jump in zip((height, width), amounts, kernel, stride, strict=False)
         ]
         return (channels, *sizes) if len(sizes) == 2 else None

@@ -18,6 +18,8 @@ from edgestudio.runtime.protobuf import WireError, fields
 
 Types = ChainMap[bytes, tuple[str, tuple[Dimension, ...] | None]]
 """Types of one graph's values, and behind them those of the graphs around it."""
+_MOST_UNFOLDED = 200_000
+"""Nodes that calls of functions may add: onnx takes seconds for so many, and has no limit of its own."""
 
 
 def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None = None) -> Model:
@@ -28,6 +30,8 @@ def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None 
     was, with a warning.
     """
     try:
+        if _unfolded(model, 0, {}) > sum(len(graph.nodes) for graph in model.graphs) + _MOST_UNFOLDED:
+            raise ValueError("its functions call each other too often")
         with opened(path) as buffer:
             small = skeleton(memoryview(buffer), dimensions)
         tables = _tables(memoryview(_infer(small)))
@@ -44,6 +48,17 @@ def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None 
         )
         graphs.append(replace(graph, tensors=tensors))
     return replace(model, graphs=tuple(graphs))
+
+
+def _unfolded(model: Model, index: int, known: dict[int, int]) -> int:
+    """How many nodes a graph comes to with each function in the place of its calls, which is how onnx follows them."""
+    if index not in known and index < len(model.graphs):
+        known[index] = 0  # a function that calls itself ends here
+        known[index] = sum(
+            1 + sum(_unfolded(model, body, known) for body in node.subgraphs)
+            for node in model.graphs[index].nodes
+        )
+    return known.get(index, 0)
 
 
 def _infer(small: bytes) -> bytes:

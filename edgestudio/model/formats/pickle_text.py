@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-MAX_OPERATIONS = 20_000_000
+MAX_OPERATIONS = 3_000_000
 
 
 @dataclass(eq=False, slots=True)
@@ -255,18 +255,21 @@ def strangers(names: list[str]) -> list[str]:
 
 
 _MAX_WALK = 2_000_000
+_MAX_NESTING = 200
 
 
 def walk(value: Any) -> Iterator[tuple[str, Any]]:
     """Every value below `value` that is no container, with its dotted path; each container once."""
-    waiting: list[tuple[str, Any]] = [("", value)]
+    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
     seen: set[int] = set()
     steps = 0
     while waiting:
-        path, item = waiting.pop()
+        path, item, depth = waiting.pop()
         steps += 1
         if steps > _MAX_WALK:
             raise PickleError("more values than any model has")
+        if depth > _MAX_NESTING:
+            raise PickleError("values nested deeper than any model has")
         children = _children(item)
         if children is None:
             yield path, item
@@ -275,7 +278,7 @@ def walk(value: Any) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(id(item))
         for key, child in reversed(children):
-            waiting.append((f"{path}.{key}" if path else str(key), child))
+            waiting.append((f"{path}.{key}" if path else str(key), child, depth + 1))
 
 
 def _children(item: Any) -> list[tuple[Any, Any]] | None:
