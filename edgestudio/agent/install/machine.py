@@ -114,7 +114,9 @@ class InstallMachine:
     async def recover(self) -> None:
         """After a restart, when the active releases serve: go on with what was interrupted, or roll it back."""
         for row in list(self._store.state.installs.values()):
-            if row.state in FINISHED or self._is_driving(row):  # the latter began when an active release failed
+            if row.state in FINISHED or self._is_driving(
+                row
+            ):  # the latter began when an active release failed
                 continue
             if row.state in ("", "OFFERED") or row.release not in self._store.state.releases:
                 error = InstallError("The board restarted before the transfer began.", code="interrupted")
