@@ -273,7 +273,7 @@ def _refuse(error: EdgeStudioError, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": error.as_dict()}), flush=True)  # noqa: T201 - the board's own screen
         return
-    print(f"edgestudio agent: {error.message}", file=sys.stderr)  # noqa: T201 - the board's own screen
+    print(f"edgestudio agent: {error.sentence}", file=sys.stderr)  # noqa: T201 - the board's own screen
     if error.hint:
         print(error.hint, file=sys.stderr)  # noqa: T201 - the board's own screen
 

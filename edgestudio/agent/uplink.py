@@ -85,7 +85,7 @@ class BoardUplink:
                     await self._talk(client)
             except EdgeStudioError as error:
                 if not is_told:
-                    text = f"Nothing goes to the broker: {error.message}. {error.hint}".strip()
+                    text = f"Nothing goes to the broker: {error.in_full}"
                     self._report("uplink.failed", text=text, level="warning", code=error.code)
                 is_told = True
                 if isinstance(error, RecipeError):
@@ -191,7 +191,7 @@ async def uplink_of(
     try:
         way = (await asyncio.to_thread(load_board_policy, folder)).uplink
     except EdgeStudioError as error:
-        report("board.policy", text=f"{error.message}. {error.hint}".strip(), level="warning")
+        report("board.policy", text=error.in_full, level="warning")
         return None
     if way is None:
         return None

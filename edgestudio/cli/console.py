@@ -48,7 +48,7 @@ class Console:
         if self.is_json:
             print(_dump({"error": error.as_dict()}), file=self._out, flush=True)
             return
-        print(_shown(f"error: {error.message}"), file=self._err)
+        print(_shown(f"error: {error.sentence}"), file=self._err)
         if error.hint:
             print(_shown(f"       {error.hint}"), file=self._err)
         self._err.flush()

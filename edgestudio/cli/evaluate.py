@@ -37,7 +37,9 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
     entries = per_class.items() if isinstance(per_class, dict) else enumerate(per_class)
     rows = [(name, _share(value)) for name, value in entries]
     listing = table(("class", "right"), rows) if rows else ""
-    console.result(result, f"{listing}\n\ntop-1 {_share(result.get('top1'))} of {result.get('n')}".strip())
+    warnings = "".join(f"\nwarning: {warning}" for warning in result.get("warnings") or ())
+    text = f"{listing}\n\ntop-1 {_share(result.get('top1'))} of {result.get('n')}{warnings}"
+    console.result(result, text.strip())
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgestudio.optimize.conversion_notes import ConversionNotes
 from edgestudio.optimize.datasets import DataSamples, open_data, pipeline_for
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.pipeline import Runner
@@ -46,14 +47,16 @@ def examine(samples: DataSamples, progress: Progress | None = None) -> list[Find
     low, high, constant, count = np.inf, -np.inf, 0, 0
     shapes: Counter[tuple[int, ...]] = Counter()
     unfit: list[str] = []
+    converted = ConversionNotes(samples.runner)
     for item in islice(samples.source.readable(lambda _, error: unfit.append(error.message)), MAX_EXAMINED):
         if progress is not None and count % 50 == 0:
             progress.phase("examine the data", count / max(1, min(len(samples), MAX_EXAMINED)))
         try:
             feeds = samples.prepared(item)
         except InputError as error:
-            unfit.append(f"{error.message}. {error.hint}".strip())
+            unfit.append(error.in_full)
             continue
+        converted.see(item.item)
         main = max(feeds.values(), key=lambda array: array.size)
         count += 1
         seen[hashlib.blake2b(np.ascontiguousarray(main).tobytes(), digest_size=16).digest()] += 1
@@ -68,6 +71,10 @@ def examine(samples: DataSamples, progress: Progress | None = None) -> list[Find
         _amount(len(samples) - len(unfit)), _duplicates(seen, count), _balance(labels, samples.source.classes),
         _range(low, high, samples),
     ]  # fmt: skip
+    if converted.text:
+        findings.append(
+            Finding("converted", "warning", converted.text, "Check that this is the data of this model.")
+        )
     if len(shapes) > 1:
         findings.append(
             Finding(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from edgestudio.optimize.conversion_notes import ConversionNotes
 from edgestudio.optimize.datasets import DataSamples, classes_of, open_data, pipeline_for
 from edgestudio.runtime.backend import open_session
 from edgestudio.runtime.pipeline import Pipeline, Runner
@@ -26,6 +27,7 @@ class Evaluation:
     predicted: list[int] = field(default_factory=list)
     expected: list[int] = field(default_factory=list)
     confidences: list[float] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def n(self) -> int:
@@ -66,21 +68,25 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 def evaluate(samples: DataSamples, progress: Progress, phase: str, span: tuple[float, float]) -> Evaluation:
     """Run every item; progress moves from `span[0]` to `span[1]` of the job."""
-    result = Evaluation()
+    result, converted = Evaluation(), ConversionNotes(samples.runner)
     total = max(1, len(samples))
     every = max(1, total // 50)
     for number, item in enumerate(samples.items()):
         answer = samples.runner.process_feeds(samples.prepared(item))
+        converted.see(item.item)
         result.predicted.append(-1 if answer.index is None else answer.index)
         result.expected.append(-1 if item.label is None else item.label)
         result.confidences.append(math.nan if answer.confidence is None else answer.confidence)
         if number % every == 0:
             progress.phase(phase, span[0] + (span[1] - span[0]) * number / total)
+    if converted.text:
+        result.warnings.append(f"{converted.text}.")
     return result
 
 
 def evaluate_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
-    """Worker's entry point: `{path, data, pipeline?}` to `n, top1, ci95, per_class, confusion, labels, notes`.
+    """Worker's entry point: `{path, data, pipeline?}` to `n, top1, ci95, per_class, confusion, labels,
+    notes, warnings`.
 
     Raises RecipeError for data without labels or a model that classifies nothing.
     """
@@ -99,7 +105,7 @@ def evaluate_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
         result = evaluate(DataSamples(Runner(session, pipeline), source), progress, "evaluate", (0.05, 1.0))
     finally:
         session.close()
-    return report(result, pipeline, source.classes, classes) | {"notes": notes}
+    return report(result, pipeline, source.classes, classes) | {"notes": notes, "warnings": result.warnings}
 
 
 def require_classes(classes: int | None, *, is_labelled: bool) -> int:

@@ -83,6 +83,7 @@ def measure(
         second = _accuracy(b, progress, "accuracy after", (at(_BEFORE), at(_AFTER)))
         outcome.before["accuracy"] = first.accuracy() if first else None
         outcome.after["accuracy"] = second.accuracy() if second else None
+        outcome.notes.extend(warning.rstrip(".") for warning in (second.warnings if second else ()))
         if first is not None and second is not None:
             _confidence(first, second, outcome)
         progress.phase("latency", at(_AFTER))

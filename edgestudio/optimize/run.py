@@ -30,7 +30,7 @@ from edgestudio.runtime.pipeline import Pipeline, Runner, parse_pipeline
 from edgestudio.runtime.recognise import recognise
 from edgestudio.runtime.scan import scan_model
 from edgestudio.wire.errors import InputError, ModelError, RefusedError
-from edgestudio.wire.progress import Progress
+from edgestudio.wire.progress import Progress, Share
 
 # A clean-up must not change answers: below this the graph is taken as it was.
 _CLEAN_SQNR_DB = 60.0
@@ -41,6 +41,8 @@ _HARDLY = 0.95
 _TENSOR_FIELDS = frozenset({"input", "output", "from_output", "boxes", "scores"})
 # Share of the whole job by phase: steps, then measuring.
 _READ, _STEPS = 0.05, 0.5
+# Share of a step in which the pass works; the rest checks its result.
+_APPLIED = 0.6
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def optimize_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -
         )
         steps = []
         for number, step in enumerate(plan):
-            progress.phase(step.spec.title, _READ + (_STEPS - _READ) * number / len(plan))
-            steps.append(run_step(work, step, number, progress))
+            start, width = _READ + (_STEPS - _READ) * number / len(plan), (_STEPS - _READ) / len(plan)
+            steps.append(run_step(work, step, number, Share(progress, start, start + width)))
         if _sha256(source) != parent:
             raise RefusedError(
                 "The model file changed while it was read.", hint="Start again with a finished file."
@@ -211,11 +213,13 @@ def _checked(
     work: Work, step: Planned, target: Path, progress: Progress
 ) -> tuple[StepReport, ErrorMeter | None]:
     """The step's report and the error of its result; a clean-up that breaks the graph leaves it as it was."""
-    report = _apply(work, step, target, progress)
+    progress.phase(step.spec.title, 0.0)
+    report = _apply(work, step, target, Share(progress, 0.0, _APPLIED))
     if step.spec.is_edit:
         return report, None
     plain = step if step.spec.is_lossy else _without_simplifying(step)
     try:
+        progress.phase(f"{step.spec.title}: check the result", _APPLIED)
         meter = _gate(work, target)
         if step.spec.is_lossy or meter is None or meter.difference.sqnr_db >= _CLEAN_SQNR_DB:
             return report, meter
@@ -225,7 +229,7 @@ def _checked(
             raise
         why = "broke the graph"
     progress.log(f"simplifying {why}: the graph is taken as it was")
-    return _apply(work, plain, target, progress), _gate(work, target)
+    return _apply(work, plain, target, Share(progress, _APPLIED, 1.0)), _gate(work, target)
 
 
 def _apply(work: Work, step: Planned, target: Path, progress: Progress) -> StepReport:

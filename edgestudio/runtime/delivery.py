@@ -117,7 +117,7 @@ class Courier:
     def _note(self, error: EdgeStudioError | None) -> None:
         """A failure is told once, and once more when it is over: a dead receiver must not fill the record."""
         if error is not None and not self._is_failing:
-            text = f"The action {self._action.kind} fails: {error.message}. {error.hint}".strip()
+            text = f"The action {self._action.kind} fails: {error.in_full}"
             self._report("action.failed", text, level="warning", kind=self._action.kind, code=error.code)
         if error is None and self._is_failing:
             self._report("action.works", f"The action {self._action.kind} works again.", level="info")

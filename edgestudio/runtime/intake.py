@@ -136,7 +136,7 @@ class MqttIntake:
                         await self._received(bytes(message.payload or b""))
             except EdgeStudioError as error:
                 if not is_told:
-                    text = f"The MQTT source has no items: {error.message}. {error.hint}".strip()
+                    text = f"The MQTT source has no items: {error.in_full}"
                     self._report("source.failed", text, level="warning", code=error.code)
                 is_told = True
                 if isinstance(error, RecipeError):

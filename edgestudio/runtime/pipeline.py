@@ -15,6 +15,7 @@ from pydantic import Field
 from edgestudio.runtime.actions import MAX_ACTIONS, ActionDocument
 from edgestudio.runtime.backend import Array, Session, TensorSpec
 from edgestudio.runtime.cache import OutputCache
+from edgestudio.runtime.conversion import conversions
 from edgestudio.runtime.defaults import image_default, is_prepared, scores_of
 from edgestudio.runtime.documents import Document, read_yaml, validated
 from edgestudio.runtime.fallback import FallbackStep, SecondOpinion
@@ -267,6 +268,14 @@ class Runner:
         for name, preparer in self._preparers.items():
             feeds[name] = preparer.prepare(item)
         return feeds
+
+    def conversions(self, item: Any) -> list[str]:
+        """What preparing this item changes besides its numbers, such as its size; the item must be one it takes."""
+        each = [
+            (preparer, item[name] if isinstance(item, Mapping) else item)
+            for name, preparer in self._preparers.items()
+        ]
+        return [change for preparer, own in each for change in conversions(preparer, own)]
 
     def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the model; state inputs keep what their outputs said."""

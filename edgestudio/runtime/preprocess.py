@@ -154,7 +154,7 @@ class Preparer:
             )
         self._dtype = np.dtype(spec.dtype if document.dtype == "model" else document.dtype)
         options = document.quantization
-        self._quantization = Affine(options.scale, options.zero_point) if options else spec.quantization
+        self.quantization = Affine(options.scale, options.zero_point) if options else spec.quantization
         self._layout = image_layout(document, spec) if isinstance(document, ImageInput) else ""
         self._affinity = _folded(document, self._layout)
 
@@ -190,7 +190,7 @@ class Preparer:
     def _sound(self, item: Any, document: AudioInput) -> Array:
         sound = item if isinstance(item, Sound) else Sound(np.asarray(item), document.sample_rate_hz)
         samples = resampled(sound.mono(), sound.rate_hz, document.sample_rate_hz)
-        length = document.samples or _own_length(self.spec)
+        length = document.samples or own_length(self.spec)
         if length:
             samples = np.pad(samples[:length], (0, max(0, length - len(samples))))
         return self._finished(self._shaped(self._applied(samples)))
@@ -218,7 +218,7 @@ class Preparer:
             return np.asarray(values, dtype=self._dtype, order="C")
         if not is_finite(values):
             raise InputError(f"the values for '{self.spec.name}' hold NaN or infinity", code="bad-item")
-        return quantized(values, self._quantization, self._dtype)
+        return quantized(values, self.quantization, self._dtype)
 
     @property
     def _has_fixed_batch(self) -> bool:
@@ -324,7 +324,8 @@ def image_size(document: ImageInput, spec: TensorSpec, layout: str) -> tuple[int
     return document.width or own_width, document.height or own_height
 
 
-def _own_length(spec: TensorSpec) -> int | None:
+def own_length(spec: TensorSpec) -> int | None:
+    """How many samples the model takes at once; None where its shape leaves that open."""
     sizes = [size for size in spec.shape[1:] if size != 1] if len(spec.shape) > 1 else list(spec.shape)
     return sizes[0] if len(sizes) == 1 and isinstance(sizes[0], int) and sizes[0] > 0 else None
 

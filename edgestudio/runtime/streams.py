@@ -193,4 +193,4 @@ def _opencv() -> Any:
 
 def problem_of(error: EdgeStudioError) -> str:
     """Why a source cannot be used, in one line for telemetry."""
-    return f"{error.message}. {error.hint}".strip()[:500]
+    return error.in_full[:500]

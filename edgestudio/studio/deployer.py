@@ -182,7 +182,7 @@ class DeployService:
                 current.uncancel()
             return self._settle(row.id)
         except EdgeStudioError as error:
-            self._stop(row.id, "failed", error.message, error.hint)
+            self._stop(row.id, "failed", error.sentence, error.hint)
             return self._settle(row.id)
         except Exception as error:  # noqa: BLE001  what nobody expected is told as a bug, in the row
             _log.exception("a deployment failed")

@@ -32,7 +32,7 @@ class NoticeService:
     def report(self, error: BaseException) -> NoticeRow:
         """Tell the user about a failure: its own words, or that it is a bug."""
         if isinstance(error, EdgeStudioError):
-            return self.add("error", error.message, hint=error.hint, details=error.details)
+            return self.add("error", error.sentence, hint=error.hint, details=error.details)
         _log.error("unexpected failure", exc_info=error)
         return self.add(
             "error",

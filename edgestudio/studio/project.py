@@ -173,7 +173,7 @@ class ProjectService:
             try:
                 row = await self._models.open(Path(model.file), name=model.name)
             except EdgeStudioError as error:
-                return error.message
+                return error.sentence
             if row.sha256 != model.sha256:
                 return f"{model.file} holds another model now"
         return ""

@@ -143,7 +143,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         studio = Studio()
     except EdgeStudioError as error:
-        print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)  # noqa: T201
+        print(f"{error.sentence}\n{error.hint}".strip(), file=sys.stderr)  # noqa: T201
         _show_refusal(error)
         return error.exit_code
     scale = studio.settings.current.scale_percent
@@ -180,7 +180,7 @@ def _show_refusal(error: EdgeStudioError) -> None:
     if qt.platformName() in ("offscreen", "minimal"):
         return
     theme.install(qt, "system")
-    box = QMessageBox(QMessageBox.Icon.Critical, "EdgeStudio", error.message)
+    box = QMessageBox(QMessageBox.Icon.Critical, "EdgeStudio", error.sentence)
     box.setObjectName("refusal")
     box.setInformativeText(error.hint)
     box.exec()

@@ -107,7 +107,7 @@ class SettingsDialog(Sheet):
         try:
             self._requests.change_settings(self.form.values())
         except EdgeStudioError as error:
-            self._problem.setText(f"{error.message} {error.hint}".strip())
+            self._problem.setText(error.in_full)
             return
         self.close()
 
@@ -171,7 +171,7 @@ class DoctorDialog(Sheet):
 
     def _failed(self, error: EdgeStudioError) -> None:
         if self._is_open:
-            self._state.setText(f"{error.message} {error.hint}".strip())
+            self._state.setText(error.in_full)
             set_role(self._state, "bad")
 
     def _copy(self) -> None:

@@ -72,7 +72,7 @@ class EditDialog(Sheet):
 
     def _failed(self, error: EdgeStudioError) -> None:
         if self._is_open:
-            self._say(f"{error.message} {error.hint}".strip(), "bad")
+            self._say(error.in_full, "bad")
             self.accept_button.setEnabled(True)
 
     def _say(self, text: str, role: str) -> None:

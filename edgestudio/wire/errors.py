@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_ENDS = (".", "!", "?", "…", ":")
+
 
 class EdgeStudioError(Exception):
     """Root of the tree. `message` says what and why, `hint` what to do, `code` is a stable word for programs."""
@@ -35,7 +37,21 @@ class EdgeStudioError(Exception):
 
     def as_dict(self) -> dict[str, Any]:
         """The error as it is printed under `--json` and sent over a pipe or the network."""
-        return {"code": self.code, "message": self.message, "hint": self.hint}
+        return {"code": self.code, "message": self.sentence, "hint": self.hint}
+
+    @property
+    def sentence(self) -> str:
+        """The message as a person reads it on its own: a capital first, unless it begins with a name, and a stop."""
+        text = self.message.strip()
+        first = text.split(" ", 1)[0].rstrip(",;")
+        if first.isalpha() and first.islower():
+            text = text[0].upper() + text[1:]
+        return text if not text or text.endswith(_ENDS) else f"{text}."
+
+    @property
+    def in_full(self) -> str:
+        """The sentence and its hint in one line."""
+        return f"{self.sentence} {self.hint}".strip()
 
 
 class InputError(EdgeStudioError):

@@ -33,4 +33,4 @@ def test_programs_get_the_same_text_escaped() -> None:
     text = lines(is_json=True)
     assert not [line for line in text.split("\n") if CONTROL.search(line)]
     first, second, error = (json.loads(line) for line in text.splitlines())
-    assert (first["name"], second["rows"], error["error"]["message"]) == (EVIL, [EVIL], EVIL)
+    assert (first["name"], second["rows"], error["error"]["message"]) == (EVIL, [EVIL], f"{EVIL}.")

@@ -103,6 +103,29 @@ def test_evaluate_without_labels_or_classes_says_so(tmp_path: Path) -> None:
         evaluate_job(_sample(data=str(tmp_path / "missing.npz")), tmp_path, Silent())
 
 
+def test_data_of_another_shape_is_said_to_be_converted(tmp_path: Path) -> None:
+    assert evaluate_job(_sample(), tmp_path, Silent())["warnings"] == []
+    sizes = np.random.default_rng(1).integers(0, 256, size=(20, 20, 12, 3), dtype=np.uint8)
+    data = tmp_path / "large.npz"
+    np.savez(data, x=sizes, y=np.arange(20) % 10)
+    pipeline = tmp_path / "image.yaml"
+    pipeline.write_text("preprocess: [{kind: image, colour: grey, layout: nchw, width: 8, height: 8}]\n")
+    given = _sample(data=str(data), pipeline=str(pipeline))
+    (warning,) = evaluate_job(given, tmp_path, Silent())["warnings"]
+    assert warning.startswith("20 of 20 items do not have the form that the model takes")
+    assert "20 resized (stretch) from 12 x 20 to 8 x 8 pixels" in warning
+    assert "20 turned from colour to grey" in warning
+    findings = {each["name"]: each for each in doctor_job(given, tmp_path, Silent())["findings"]}
+    assert findings["converted"]["severity"] == "warning"
+    assert "12 x 20" in findings["converted"]["text"]
+    flat = tmp_path / "flat.npz"
+    np.savez(flat, x=np.zeros((10, 64), np.float32), y=np.arange(10))
+    plain = tmp_path / "tensor.yaml"
+    plain.write_text("preprocess: [{kind: tensor}]\n")
+    (warning,) = evaluate_job(_sample(data=str(flat), pipeline=str(plain)), tmp_path, Silent())["warnings"]
+    assert "10 reshaped from 64 to 8 x 8" in warning.replace("1 x 1 x ", "").replace("1 x ", "")
+
+
 def test_wilson_interval() -> None:
     assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     assert wilson(1.0, 450)[0] == pytest.approx(0.9915, abs=1e-3)

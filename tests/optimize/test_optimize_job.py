@@ -337,3 +337,29 @@ def test_models_of_classical_operators_are_refused_with_the_reason(models_root: 
         optimize_job({"path": str(source), "recipe": "fp16"}, tmp_path, Silent())
     assert caught.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_part_of_a_conversion_says_where_it_is(tmp_path: Path) -> None:
+    heard = _Heard()
+    params = {"path": str(resource("sample", "digits.onnx")), "recipe": "fp16"}
+    optimize_job(params, tmp_path, heard)
+    names = list(dict.fromkeys(name for name, _ in heard.phases))
+    assert names == [
+        "read the model",
+        "Clean up the graph",
+        "Clean up the graph: simplify",
+        "Clean up the graph: write",
+        "Clean up the graph: check the result",
+        "FP16",
+        "FP16: read the weights",
+        "FP16: half-precision arithmetic",
+        "FP16: see whether it loads",
+        "FP16: count the weights",
+        "FP16: check the result",
+        "compare the answers",
+        "latency",
+        "write what goes with it",
+    ]
+    fractions = [fraction for _, fraction in heard.phases if fraction is not None]
+    assert len(fractions) == len(heard.phases)
+    assert fractions == sorted(fractions)

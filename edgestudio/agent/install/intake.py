@@ -104,7 +104,7 @@ class Intake:
 
     async def give_up(self, row: InstallRow, error: EdgeStudioError) -> None:
         """End a transfer and free its space."""
-        row.reason = error.message
+        row.reason = error.sentence
         self._ledger.end(row, "FAILED")
         if row.release in self._store.state.releases:
             await asyncio.to_thread(self._discard, self._store.manifest(row.release))
@@ -125,7 +125,7 @@ class Intake:
         model = self._store.state.models.get(manifest.model, ModelRow())
         if digest in model.quarantine:
             raise InstallError(
-                f"This release failed here before: {model.quarantine[digest]}.",
+                f"This release failed here before: {model.quarantine[digest].rstrip('.')}.",
                 hint="Release it from quarantine on the board, or push a corrected one.",
                 code="quarantined",
             )

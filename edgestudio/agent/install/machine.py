@@ -222,9 +222,9 @@ class InstallMachine:
 
     async def _fail(self, row: InstallRow, error: EdgeStudioError) -> None:
         slots = self._store.state.models.get(row.model)
-        row.reason = error.message if not row.is_forced else f"{row.reason}; then: {error.message}"
+        row.reason = error.sentence if not row.is_forced else f"{row.reason}; then: {error.message}"
         if isinstance(error, UnfitError) and slots is not None and not row.is_revert:
-            slots.quarantine[self._store.state.releases[row.release].manifest] = error.message
+            slots.quarantine[self._store.state.releases[row.release].manifest] = error.sentence
         if slots is not None:
             slots.candidate = None
         if row.state == "TRIAL" or row.is_forced:

@@ -51,7 +51,7 @@ def response(error: EdgeStudioError, status: int | None = None) -> web.Response:
         "type": "about:blank",
         "status": status,
         "code": error.code,
-        "title": error.message,
+        "title": error.sentence,
         "hint": error.hint,
     }
     return web.Response(text=json.dumps(body), status=status, content_type="application/problem+json")

@@ -116,7 +116,7 @@ class _Stream:
             try:
                 self._hear(Fields(parse_json(message.data.encode(), where="the message"), "message"))
             except EdgeStudioError as e:
-                await self._send({"v": 1, "k": "error", "code": e.code, "title": e.message})
+                await self._send({"v": 1, "k": "error", "code": e.code, "title": e.sentence})
 
     def _hear(self, message: Fields) -> None:
         kind = message.text("k", limit=16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class CaptureRule:
     seen: int = 0
     kept: int = 0
     dropped: int = 0
+    is_writing: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As a studio sees it."""
@@ -45,7 +47,10 @@ class CaptureRule:
 
 
 class CaptureRing:
-    """The board's captures, oldest out first. Writes happen in a thread, one at a time."""
+    """The board's captures. Writes happen in a thread, one at a time and in turn; each model has one under way.
+
+    What goes first is the oldest of the model that holds the most, so that a busy model displaces none of a quiet one.
+    """
 
     def __init__(self, ops: FileOps, folder: Path, report: Callable[..., object]) -> None:
         self.rules: dict[str, CaptureRule] = {}
@@ -62,7 +67,6 @@ class CaptureRing:
         self._summaries: dict[int, dict[str, Any]] = {}
         self._pipelines: dict[str, str] = {}
         self._lock = asyncio.Lock()
-        self._is_writing = False
 
     # ------------------------------------------------------------------ by people
 
@@ -129,10 +133,10 @@ class CaptureRing:
         rule.seen += 1
         if (rule.seen - 1) % rule.every:
             return ""
-        if self._is_writing:  # the disk is slower than the model
+        if rule.is_writing:  # the disk is slower than the model
             rule.dropped += 1
             return "capture_dropped"
-        self._is_writing = True
+        rule.is_writing = True
         try:
             async with self._lock:
                 await asyncio.to_thread(self._keep, model, seat, answer)
@@ -142,7 +146,7 @@ class CaptureRing:
             self._report("capture.stopped", f"Capturing stopped: {reason}", level="warning", model=model)
             return "capture_dropped"
         finally:
-            self._is_writing = False
+            rule.is_writing = False
         rule.kept += 1
         return "captured"
 
@@ -160,8 +164,7 @@ class CaptureRing:
             environment={**seat.loaded.environment, "threads": str(seat.host.spec.threads)}, simulated=simulated,
         )  # fmt: skip
         data = capture.to_bytes()
-        while sizes and (sum(sizes.values()) + len(data) > self.max_bytes or len(sizes) >= MAX_FILES):
-            self._forget(min(sizes))
+        self._make_room(model, len(data))
         if len(data) > self.max_bytes:
             raise DeviceError("an inference is larger than the ring that was allowed", code="too-large")
         if self._ops.free_bytes(self._folder) < KEEP_FREE_BYTES + len(data):
@@ -173,6 +176,22 @@ class CaptureRing:
         self._ops.replace(part, self._path(number))
         sizes[number] = len(data)
         self._summaries[number] = Capture.summary(data)
+
+    def _make_room(self, model: str, coming: int) -> None:
+        """Forget what is too much once `coming` bytes of `model` are there too."""
+        sizes = self._index()
+        queues: dict[str, deque[int]] = {}
+        held = Counter({model: coming})
+        for number in sorted(sizes):
+            # Files from before a restart belong to nobody until somebody looks at them.
+            owner = str(self._summaries.get(number, {}).get("model", ""))
+            queues.setdefault(owner, deque()).append(number)
+            held[owner] += sizes[number]
+        while sizes and (held.total() > self.max_bytes or len(sizes) >= MAX_FILES):
+            most = max((owner for owner in queues if queues[owner]), key=lambda owner: held[owner])
+            number = queues[most].popleft()
+            held[most] -= sizes[number]
+            self._forget(number)
 
     def _pipeline(self, seat: Seat) -> str:
         if seat.release not in self._pipelines:

@@ -161,7 +161,7 @@ class Reporter:
         try:
             fresh = await self._models.open(model, seat.release, threads)
         except EdgeStudioError as error:
-            self._recorder.event("throttle.failed", error.message, level="warning", model=model)
+            self._recorder.event("throttle.failed", error.sentence, level="warning", model=model)
             return
         if bay.serving is seat:
             bay.serve(fresh)

@@ -135,7 +135,7 @@ class ModelBay(Dispatcher):
             try:
                 await fresh.start()
             except EdgeStudioError as error:
-                text = f"{error.message}. {error.hint}".strip()
+                text = error.in_full
                 self._keeper.event("source.failed", text, level="warning", model=self.model)
 
     def _apply_queue(self, policy: Mapping[str, Any]) -> None:

@@ -68,7 +68,7 @@ class LivePipeline:
         try:
             self._policy = await asyncio.to_thread(load_board_policy, self._around.folder)
         except EdgeStudioError as error:
-            self._report("board.policy", f"{error.message}. {error.hint}", level="warning")
+            self._report("board.policy", error.in_full, level="warning")
         self._deliveries = Deliveries(self._document.actions, self._policy, self._report)
         self._deliveries.start()
         second = self._document.second_opinion
@@ -209,7 +209,7 @@ class LivePipeline:
         except EdgeStudioError as error:
             self._count("remote_failed")
             if remote.breaker.state != before or error.code == "not-allowed":
-                self._report("remote.failed", error.message, level="warning", code=error.code)
+                self._report("remote.failed", error.sentence, level="warning", code=error.code)
             return None
         self._count("remote_used")
         return {**answer, "served": "remote", "remote": True}

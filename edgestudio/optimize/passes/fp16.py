@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,14 +39,18 @@ class Options(BaseModel):
 
 def run(source: Path, target: Path, options: Options, context: StepContext) -> StepReport:
     """Write `source` in half precision; raises RefusedError when no form of it loads."""
+    title, progress = "FP16", context.progress
+    progress.phase(f"{title}: read the weights", 0.0)
     original = onnx_file.load(source)
     total = len(_single(onnx_file.require_weights(original)))
     notes: list[str] = []
-    warnings = _overflow(original)
+    overflow = _overflow(original)
     reason = ""
     if options.arithmetic != "float":
         try:
+            progress.phase(f"{title}: half-precision arithmetic", 0.2)
             onnx_file.save(_half(source, options), target)
+            progress.phase(f"{title}: see whether it loads", 0.6)
             reason = canonical.loads(target)
         except RefusedError:
             raise
@@ -62,12 +67,14 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
             notes.append(
                 f"half-precision arithmetic does not load ({reason}); weights are stored in half only"
             )
+        progress.phase(f"{title}: half-precision weights alone", 0.7)
         onnx_file.save(_stored_half(onnx_file.load(source), options), target)
         reason = canonical.loads(target)
         if reason:
             raise RefusedError(f"The model does not run with half-precision weights: {reason}", code="fp16")
+    progress.phase(f"{title}: count the weights", 0.9)
     remaining = len(_single(onnx_file.float_weights(onnx_file.load(target))))
-    return StepReport(total - remaining, total, notes=tuple(notes), warnings=tuple(warnings))
+    return StepReport(total - remaining, total, notes=tuple(notes), warnings=tuple(overflow))
 
 
 def _single(weights: dict[str, Any]) -> dict[str, Any]:
@@ -82,12 +89,14 @@ def _half(source: Path, options: Options) -> Any:
     model = onnx_file.load(source)
     operators = {node.op_type for node in model.graph.node}
     kept = set(options.keep_in_float)
-    return float16.convert_float_to_float16(
-        model,
-        keep_io_types=options.keep_io_types,
-        op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *(kept & operators)],
-        node_block_list=sorted(kept - operators),
-    )
+    with warnings.catch_warnings():  # it warns of every layer with tiny numbers, and clips what is too large
+        warnings.simplefilter("ignore")
+        return float16.convert_float_to_float16(
+            model,
+            keep_io_types=options.keep_io_types,
+            op_block_list=[*float16.DEFAULT_OP_BLOCK_LIST, *(kept & operators)],
+            node_block_list=sorted(kept - operators),
+        )
 
 
 def _stored_half(model: Any, options: Options) -> Any:

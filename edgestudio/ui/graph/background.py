@@ -48,7 +48,7 @@ class Background(QObject):
         try:
             result = work()
         except EdgeStudioError as error:
-            problem = error.message
+            problem = error.sentence
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             problem = f"The graph cannot be shown: {error}"
         finally:

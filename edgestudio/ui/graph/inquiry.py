@@ -273,4 +273,4 @@ class Inquiry(QObject):
 
 
 def _sentence(error: EdgeStudioError) -> str:
-    return f"{error.message} {error.hint}".strip()
+    return error.in_full

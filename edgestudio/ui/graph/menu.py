@@ -118,4 +118,4 @@ def open_overlay(panel: GraphPanel) -> None:
             for position, overlay in enumerate(read_overlays(Path(path), panel.document.graph)):
                 panel.add_overlay(overlay, is_shown=position == 0)
         except EdgeStudioError as error:
-            panel.failed.emit(f"{error.message} {error.hint}")
+            panel.failed.emit(error.in_full)

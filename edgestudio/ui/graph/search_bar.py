@@ -93,10 +93,10 @@ class SearchBar(QWidget):
         except QueryError as error:
             set_property(self.field, "invalid", value="true")
             self._say("", "bad")  # the sentence stands under the toolbar
-            self.count.setToolTip(f"{error.message} {error.hint}")
+            self.count.setToolTip(error.in_full)
             self._previous.hide()
             self._next.hide()
-            self.misunderstood.emit(f"{error.message} {error.hint}")
+            self.misunderstood.emit(error.in_full)
             return
         self.count.setToolTip("")
         set_property(self.field, "invalid", value="false")

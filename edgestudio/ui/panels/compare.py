@@ -268,7 +268,7 @@ class ComparePanel(QWidget):
                 many.load([row.name for row in rows], paths, results, show, ended)
                 return
             self._state.setText(f"Comparing {rows[0].name} with {rows[at].name} …")
-            failed = lambda error: ended(f"{error.message} {error.hint}".strip())  # noqa: E731
+            failed = lambda error: ended(error.in_full)  # noqa: E731
             self._diff(rows[0].path, rows[at].path, more, failed)
 
         def show(sentence: str) -> None:
@@ -304,4 +304,4 @@ class ComparePanel(QWidget):
 
     def _failed(self, error: EdgeStudioError) -> None:
         self.button.setEnabled(True)
-        self._state.setText(f"{error.message} {error.hint}".strip())
+        self._state.setText(error.in_full)

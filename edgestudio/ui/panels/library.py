@@ -212,7 +212,7 @@ class LibraryPanel(QWidget):
         try:
             self._filter.search(text)
         except InputError as error:
-            problem = error.message
+            problem = error.sentence
         set_property(self.search, "invalid", "true" if problem else "false")
         self._problem.setText(problem)
         self._problem.setVisible(bool(problem))

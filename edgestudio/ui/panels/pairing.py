@@ -161,7 +161,7 @@ class PairingDialog(QDialog):
     def _failed(self, error: EdgeStudioError) -> None:
         self._is_waiting = False
         set_property(self.code, "invalid", "true")
-        self._say("error", "bad", f"{error.message} {error.hint}".strip())
+        self._say("error", "bad", error.in_full)
         self.code.selectAll()
         self.code.setFocus()
         self.pair_button.setEnabled(True)
