@@ -114,10 +114,8 @@ class InstallMachine:
     async def recover(self) -> None:
         """After a restart, when the active releases serve: go on with what was interrupted, or roll it back."""
         for row in list(self._store.state.installs.values()):
-            if row.state in FINISHED or self._is_driving(
-                row
-            ):  # the latter began when an active release failed
-                continue
+            if row.state in FINISHED or self._is_driving(row):
+                continue  # the latter: a way back that began because the active release cannot start
             if row.state in ("", "OFFERED") or row.release not in self._store.state.releases:
                 error = InstallError("The board restarted before the transfer began.", code="interrupted")
                 await self._intake.give_up(row, error)
