@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgestudio.model import foreign
 from edgestudio.model.content import head, opened, refuse_os_error
+from edgestudio.model.formats.tensorflow_text import text_kind
 from edgestudio.runtime.engine_header import MAGIC
 from edgestudio.runtime.protobuf import LEN, VARINT, Value, WireError, fields
 from edgestudio.wire.errors import ModelError
@@ -28,6 +29,7 @@ _SUFFIXES = {
     ".plan": "tensorrt",
 }  # fmt: skip
 _MODEL_SUFFIXES = {*_SUFFIXES, ".pb", ".pt", ".pth", ".ptl", ".jit", ".xml", ".hdf5"}
+_LONGEST_INDEX = 16 << 20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -59,18 +61,17 @@ def detect(path: Path) -> Recognised:
 
 
 def _folder(path: Path) -> Recognised:
-    if (path / "saved_model.pb").is_file() or (path / "Manifest.json").is_file():
+    if any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt", "Manifest.json")):
         _refuse_links(path)
     if (path / "saved_model.pb").is_file():
         return Recognised("savedmodel", path, path / "saved_model.pb")
     if (path / "saved_model.pbtxt").is_file():
-        raise ModelError(
-            f"{path.name} is a SavedModel in text form.",
-            hint="Save it again in the binary form (saved_model.pb).",
-            code="unsupported-format",
-        )
+        return Recognised("savedmodel", path, path / "saved_model.pbtxt")
     if (path / "Manifest.json").is_file():
         return Recognised("coreml", path, _package_model(path))
+    indices = sorted(path.glob("*.safetensors.index.json"))
+    if len(indices) == 1:
+        return detect(indices[0])
     inside = sorted(item for item in path.iterdir() if item.suffix.lower() in _MODEL_SUFFIXES)
     if len(inside) == 1 and inside[0].is_file():
         found = detect(inside[0])
@@ -143,6 +144,14 @@ def _file(path: Path) -> str:
         return "openvino"
     if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "state-dict"
+    if text_kind(start) is not None:
+        return "graphdef" if text_kind(start) == "GraphDef" else "savedmodel"
+    if (
+        start.lstrip()[:1] == b"{"
+        and size <= _LONGEST_INDEX
+        and b'"weight_map"' in head(path, _LONGEST_INDEX)
+    ):
+        return "safetensors"
     if foreign.name_foreign(start) is not None:
         raise foreign.refuse(path.name, start, TITLES.get(_SUFFIXES.get(path.suffix.lower(), "")))
     with opened(path) as buffer:

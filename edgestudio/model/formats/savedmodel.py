@@ -10,6 +10,7 @@ from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import size_bytes
 from edgestudio.model.formats.tensor_bundle import variables
 from edgestudio.model.formats.tensorflow_graph import NodeDef, TensorFlowGraphs, ancestors
+from edgestudio.model.formats.tensorflow_text import binary
 from edgestudio.model.formats.tensorflow_values import dtype_of, shape_of
 from edgestudio.model.graph import Dimension, Graph, Model, Tensor
 from edgestudio.model.message import Message
@@ -39,7 +40,7 @@ def read(found: Recognised) -> Model:
     folder = found.file.parent
     warnings = list(found.warnings)
     with opened(found.file) as buffer:
-        saved = Message(memoryview(buffer))
+        saved = Message(binary(buffer, found.path.name))
         meta = next(saved.messages(2), None)
         definition = meta.message(2) if meta is not None else None
         if meta is None or definition is None:

@@ -23,16 +23,18 @@ def tflite(found: Recognised) -> dict[str, Loader]:
 
 def safetensors(found: Recognised) -> dict[str, Loader]:
     """A function for each weight."""
-    model = tensors.read(found)
-    buffer = mapped(found.file)
-    length = int.from_bytes(buffer[:8], "little")
-    header = json.loads(bytes(buffer[8 : 8 + length]))
     known: dict[str, Loader] = {}
-    for tensor in model.weights:
-        start, end = header[tensor.name]["data_offsets"]
-        shape = tuple(size for size in tensor.shape or () if isinstance(size, int))
-        known[tensor.name] = partial(array_at, buffer, 8 + length + start, end - start, tensor.dtype, shape)
-    return known
+    shapes = {weight.name: weight for weight in tensors.read(found).weights}
+    for file in tensors.shards(found):
+        buffer = mapped(file)
+        length = int.from_bytes(buffer[:8], "little")
+        header = json.loads(bytes(buffer[8 : 8 + length]))
+        for name in header.keys() & shapes.keys():
+            start, end = header[name]["data_offsets"]
+            tensor = shapes[name]
+            shape = tuple(size for size in tensor.shape or () if isinstance(size, int))
+            known[name] = partial(array_at, buffer, 8 + length + start, end - start, tensor.dtype, shape)
+    return {name: known[name] for name in shapes if name in known}
 
 
 def openvino(found: Recognised) -> dict[str, Loader]:

@@ -12,13 +12,14 @@ from edgestudio.model.content import Buffer
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import elements
 from edgestudio.model.formats.tensor_bundle import Variable, variables
+from edgestudio.model.formats.tensorflow_text import binary
 from edgestudio.model.formats.tensorflow_values import dtype_of, listed_elements, shape_of
 from edgestudio.model.message import Message
 
 
 def graphdef(found: Recognised) -> dict[str, Loader]:
     """A function for each constant."""
-    return _constants(Message(memoryview(mapped(found.file))))
+    return _constants(Message(binary(mapped(found.file), found.path.name)))
 
 
 def savedmodel(found: Recognised) -> dict[str, Loader]:
@@ -31,7 +32,7 @@ def savedmodel(found: Recognised) -> dict[str, Loader]:
             if 0 <= variable.shard < len(shards):
                 path = shards[variable.shard]
                 known[variable.tensor.name] = partial(_variable, mapped(path), variable)
-    for meta in Message(memoryview(mapped(found.file))).messages(2):
+    for meta in Message(binary(mapped(found.file), found.path.name)).messages(2):
         definition = meta.message(2)
         if definition is not None:
             for name, loader in _constants(definition).items():
