@@ -219,7 +219,7 @@ def _checked(
         return report, None
     plain = step if step.spec.is_lossy else _without_simplifying(step)
     try:
-        progress.phase(f"{step.spec.title}: check the result", _APPLIED)
+        progress.phase("check the result", _APPLIED)
         meter = _gate(work, target)
         if step.spec.is_lossy or meter is None or meter.difference.sqnr_db >= _CLEAN_SQNR_DB:
             return report, meter

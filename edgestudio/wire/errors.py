@@ -19,6 +19,13 @@ from __future__ import annotations
 from typing import Any
 
 _ENDS = (".", "!", "?", "…", ":")
+# Only these get a capital: any other first word may be the name of a board, a model or a file.
+_OPENERS = frozenset(
+    {"a", "an", "the", "this", "it", "its", "no", "nothing", "there", "what", "everybody", "only", "too", "more",
+     "fewer", "two", "unknown", "unreachable", "damaged", "input", "inputs", "output", "outputs", "field", "line",
+     "shapes", "sizes", "values", "weights", "scale", "scalars", "histograms", "messages", "mean", "std", "equation",
+     "operation", "bodies", "subgraphs", "graphs", "step"}
+)  # fmt: skip
 
 
 class EdgeStudioError(Exception):
@@ -41,10 +48,9 @@ class EdgeStudioError(Exception):
 
     @property
     def sentence(self) -> str:
-        """The message as a person reads it on its own: a capital first, unless it begins with a name, and a stop."""
+        """The message as a person reads it on its own: a capital first, but never of a name, and a full stop."""
         text = self.message.strip()
-        first = text.split(" ", 1)[0].rstrip(",;")
-        if first.isalpha() and first.islower():
+        if text.split(" ", 1)[0] in _OPENERS:
             text = text[0].upper() + text[1:]
         return text if not text or text.endswith(_ENDS) else f"{text}."
 

@@ -48,3 +48,18 @@ def test_missing_operators_refuse_with_their_names_and_a_remedy():
 def test_what_nobody_knows_stops_nothing():
     assert operators({}).ok is None
     assert operators({"onnxruntime": {"verdict": "unknown"}}).ok is None
+
+
+def test_a_model_too_large_for_memory_or_disk_is_refused_with_both_sizes():
+    roomy = {"disk_free_bytes": 1 << 34}
+    huge = replace(MODEL, summary={"peak_activation_bytes": 5 << 30})
+    with pytest.raises(
+        DeviceError, match=r"needs about 5,185 MiB of memory, and the board has 1,024"
+    ) as caught:
+        refuse(examine(huge, INFO, roomy), "pi")
+    assert (caught.value.code, caught.value.exit_code) == ("preflight-memory", 3)
+    large = replace(MODEL, size_bytes=200 << 20)
+    with pytest.raises(DeviceError, match=r"needs 284 MiB of disk, and the board has 180 MiB free") as caught:
+        refuse(examine(large, INFO, {"disk_free_bytes": 180 << 20}), "pi")
+    assert (caught.value.code, caught.value.exit_code) == ("preflight-disk", 3)
+    refuse(examine(large, INFO, roomy), "pi")

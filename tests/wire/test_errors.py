@@ -16,6 +16,7 @@ from edgestudio.wire.errors import InputError
         ("model.onnx declares too much", "model.onnx declares too much."),
         ("'x' takes text", "'x' takes text."),
         ("what now?", "What now?"),
+        ("porch cannot take this model", "porch cannot take this model."),
         ("", ""),
     ],
 )

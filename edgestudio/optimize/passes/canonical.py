@@ -43,10 +43,9 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
     if wanted is not None and wanted != onnx_file.opset(model):
         model = _converted(model, wanted, notes, must=options.opset is not None)
     if options.simplify:
-        context.progress.phase("Clean up the graph: simplify", 0.3)
-        context.progress.log("simplifying the graph")
+        context.progress.phase("simplify the graph", 0.3)
         model = _simplified(model, notes)
-    context.progress.phase("Clean up the graph: write", 0.8)
+    context.progress.phase("write the graph", 0.8)
     _constants_to_initializers(model)
     _flatten_gemm_biases(model)
     # Stale shapes of an exporter make quantisers fail; runtimes infer them anew.

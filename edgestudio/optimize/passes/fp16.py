@@ -39,8 +39,8 @@ class Options(BaseModel):
 
 def run(source: Path, target: Path, options: Options, context: StepContext) -> StepReport:
     """Write `source` in half precision; raises RefusedError when no form of it loads."""
-    title, progress = "FP16", context.progress
-    progress.phase(f"{title}: read the weights", 0.0)
+    progress = context.progress
+    progress.phase("read the weights", 0.0)
     original = onnx_file.load(source)
     total = len(_single(onnx_file.require_weights(original)))
     notes: list[str] = []
@@ -48,9 +48,9 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
     reason = ""
     if options.arithmetic != "float":
         try:
-            progress.phase(f"{title}: half-precision arithmetic", 0.2)
+            progress.phase("half-precision arithmetic", 0.2)
             onnx_file.save(_half(source, options), target)
-            progress.phase(f"{title}: see whether it loads", 0.6)
+            progress.phase("see whether it loads", 0.6)
             reason = canonical.loads(target)
         except RefusedError:
             raise
@@ -67,12 +67,12 @@ def run(source: Path, target: Path, options: Options, context: StepContext) -> S
             notes.append(
                 f"half-precision arithmetic does not load ({reason}); weights are stored in half only"
             )
-        progress.phase(f"{title}: half-precision weights alone", 0.7)
+        progress.phase("half-precision weights alone", 0.7)
         onnx_file.save(_stored_half(onnx_file.load(source), options), target)
         reason = canonical.loads(target)
         if reason:
             raise RefusedError(f"The model does not run with half-precision weights: {reason}", code="fp16")
-    progress.phase(f"{title}: count the weights", 0.9)
+    progress.phase("count the weights", 0.9)
     remaining = len(_single(onnx_file.float_weights(onnx_file.load(target))))
     return StepReport(total - remaining, total, notes=tuple(notes), warnings=tuple(overflow))
 
