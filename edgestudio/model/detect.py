@@ -166,6 +166,9 @@ def _zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            # An archive inside of one that is cut short has a directory of its own, and entries begin late.
+            if min((entry.header_offset for entry in archive.infolist()), default=0) > 0:
+                raise zipfile.BadZipFile("its directory is missing")
     except (zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeDecodeError) as error:
         raise ModelError(
             f"{path.name} is a damaged zip archive: {error}.",
@@ -213,6 +216,12 @@ def _protobuf(view: memoryview, name: str) -> str | None:
     except WireError as error:
         cut = str(error)
     found = _protobuf_kind(wires, values, cut_short=bool(cut))
+    if found is None and _is_meta_graph(wires, values):
+        raise ModelError(
+            f"{name} is a TensorFlow 1 MetaGraphDef (.meta), the graph of a checkpoint, which is not read here.",
+            hint="Freeze the graph with its weights into one .pb file, or export a SavedModel, and open that.",
+            code="unsupported-format",
+        )
     if found is not None and cut:
         raise ModelError(
             f"{name} looks like {TITLES[found]} but is cut short or damaged: {cut}.",
@@ -239,6 +248,21 @@ def _protobuf_kind(wires: dict[int, int], values: dict[int, Value], *, cut_short
     if fits(_GRAPHDEF_WIRES) and isinstance(first, memoryview) and _is_node_def(first):
         return "graphdef"
     return None
+
+
+def _is_meta_graph(wires: dict[int, int], values: dict[int, Value]) -> bool:
+    graph = values.get(2)
+    if (
+        not set(wires) <= set(range(1, 8))
+        or set(wires.values()) != {LEN}
+        or not isinstance(graph, memoryview)
+    ):
+        return False
+    try:
+        number, _, node = next(fields(graph), (0, 0, 0))
+    except WireError:
+        return False
+    return number == 1 and isinstance(node, memoryview) and _is_node_def(node)
 
 
 def _parses(view: memoryview) -> bool:

@@ -287,3 +287,15 @@ def test_a_pickle_that_nests_without_end_is_refused(tmp_path: Path, pickle: byte
     path.write_bytes(b"\x80\x02" + pickle + b".")
     with pytest.raises(ModelError, match="nested deeper than any model"):
         inspect_file(path)
+
+
+def test_an_archive_inside_of_one_that_is_cut_short_is_not_taken_for_it(tmp_path: Path) -> None:
+    inner = made.state_dict(tmp_path / "inner.pt").read_bytes()
+    path = tmp_path / "made.pt2"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("p/models/model.json", "{}")
+        archive.writestr("p/data/weights.pt", inner)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(inner) + len(inner)])
+    with pytest.raises(ModelError, match="damaged zip archive"):
+        inspect_file(path)

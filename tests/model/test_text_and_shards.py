@@ -98,3 +98,13 @@ def test_files_that_a_list_names_are_beside_it(tmp_path: Path) -> None:
     index.write_text('{"weight_map": 3}')
     with pytest.raises(ModelError, match="no JSON"):
         inspect_file(index)
+
+
+def test_the_graph_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.meta"
+    node = b"\x0a\x01x\x12\x0bPlaceholder"
+    graph = b"\x0a" + bytes([len(node)]) + node
+    path.write_bytes(b"\x0a\x00\x12" + bytes([len(graph)]) + graph)
+    with pytest.raises(ModelError, match="MetaGraphDef") as caught:
+        inspect_file(path)
+    assert "Freeze" in caught.value.hint
