@@ -22,7 +22,7 @@ def a_release(name: str, at: float | None) -> ReleaseRow:
     st.lists(st.sampled_from(["1-a", "2-b", "3-c", "4-d", "5-e", "6-f"]), min_size=4, max_size=4),
     st.sampled_from(["RECEIVING", "TRIAL", "FAILED", "COMMITTED"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_two_committed_releases_and_all_in_use_stay(
     commits: dict[str, float | None], chosen: list[str], installing: str
 ) -> None:

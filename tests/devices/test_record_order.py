@@ -27,7 +27,7 @@ async def read(order: RecordOrder, messages: list[dict[str, Any]], kept: list[di
     st.lists(st.integers(1, 60), max_size=120),
     st.lists(st.integers(0, 119), max_size=6),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_twice_nothing_out_of_order_and_nothing_lost(
     count: int, arriving: list[int], gaps: list[int]
 ) -> None:

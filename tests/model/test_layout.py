@@ -35,7 +35,7 @@ def overlaps(x: Floats, y: Floats, width: Floats, height: Floats) -> list[tuple[
     return [(int(a), int(b)) for a, b in np.argwhere(near_x & near_y) if a < b]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(any_edges())
 def test_no_two_boxes_overlap_in_any_graph(drawn: tuple[Floats, Floats, Ints, Ints]) -> None:
     width, height, source, target = drawn
@@ -43,7 +43,7 @@ def test_no_two_boxes_overlap_in_any_graph(drawn: tuple[Floats, Floats, Ints, In
     assert overlaps(placed.x, placed.y, width, height) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(any_edges())
 def test_no_lane_runs_through_a_box(drawn: tuple[Floats, Floats, Ints, Ints]) -> None:
     width, height, source, target = drawn
@@ -55,7 +55,7 @@ def test_no_lane_runs_through_a_box(drawn: tuple[Floats, Floats, Ints, Ints]) ->
         assert not (between & inside).any()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(any_edges())
 def test_placing_twice_gives_the_same(drawn: tuple[Floats, Floats, Ints, Ints]) -> None:
     first, second = place(*drawn), place(*drawn)

@@ -421,7 +421,7 @@ FUZZ_JSON = st.recursive(
 FUZZ_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_input_makes_a_server_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     routes = [*((m, p) for m, p, _ in ROUTES), ("POST", api.PAIR_START), ("POST", api.PAIR_CONFIRM)]
