@@ -74,7 +74,7 @@ class Demonstration:
         """The welcome page offers the sample, this computer and a simulated board."""
         hand = self.hand
         hand.wait("the welcome page", lambda: hand.find("welcome-sample").isEnabled(), timeout=60)
-        hand.look(lambda: self.app.window.resize(1580, 980))
+        hand.look(lambda: self.app.window.resize(1600, 1000))
         hand.look(lambda: self.app.window.move(0, 0))
         self._settle()
         self._photograph("welcome")
