@@ -140,7 +140,7 @@ def _spread(latency: Mapping[str, Any]) -> str:
         parts.append(f"p99 {wording.latency(latency['p99'])}")
     interval = latency.get("ci95")
     if isinstance(interval, Sequence) and len(interval) == 2:
-        parts.append(f"mean, 95 %: {interval[0]:.3g} to {interval[1]:.3g} ms")
+        parts.append(f"95 %: {interval[0]:.3g}–{interval[1]:.3g} ms mean")
     return "  ".join((*parts, f"n {latency.get('n', 0):,}"))
 
 
