@@ -81,9 +81,29 @@ def test_other_formats_without_data(collected: Path, tmp_path: Path, name: str) 
 
 
 @pytest.mark.models
-def test_made_up_input_that_does_not_fit_is_explained(collected: Path, tmp_path: Path) -> None:
+def test_sizes_that_only_trying_finds_are_found(collected: Path, tmp_path: Path) -> None:
+    result = bench_job(
+        {"path": str(collected / "silero_vad/silero_vad.onnx"), "seconds": 0.3}, tmp_path, Silent()
+    )
+    assert result["latency_ms"]["n"] > 0
+
+
+def test_made_up_input_that_does_not_fit_is_explained(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [7, 1009])  # no size that anybody would try
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "odd",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["a", "b"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [7, 1009])],
+        [shape],
+    )
+    path = tmp_path / "odd.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
     with pytest.raises(ModelError, match="made-up input") as caught:
-        bench_job({"path": str(collected / "silero_vad/silero_vad.onnx")}, tmp_path, Silent())
+        bench_job({"path": str(path)}, tmp_path, Silent())
     assert "--data" in caught.value.hint
 
 
