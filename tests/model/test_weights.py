@@ -316,3 +316,14 @@ def test_a_storage_that_is_cut_short_has_no_values(tmp_path: Path) -> None:
         archive.writestr("a/data/0", bytes(40))
     assert weight_loaders(path)["w"]() is None
     assert statistics_job({"path": str(path)}, tmp_path, Silent())["tensors"] == []
+
+
+def test_damaged_core_ml_values_that_do_not_fill_their_shape_are_unknown() -> None:
+    from edgestudio.model.message import Message
+    from edgestudio.model.weight_values.coreml_program import _immediate
+
+    two_integers = bytes([0x12, 0x04, 0x0A, 0x02, 0x01, 0x02])  # field 2: a list of the integers 1 and 2
+    assert _immediate(Message(memoryview(two_integers)), "int32", (58,)) is None
+    values = _immediate(Message(memoryview(two_integers)), "int32", (2,))
+    assert values is not None
+    assert values.tolist() == [1, 2]

@@ -135,15 +135,20 @@ def _immediate(tensor: Message, dtype: str, shape: tuple[int, ...]) -> Array | N
             continue
         if number in _IMMEDIATE:
             reals: Array = np.array(inner.reals(1, double=number == 6))
-            return reals.astype(_IMMEDIATE[number]).reshape(shape)
+            return _shaped(reals.astype(_IMMEDIATE[number]), shape)
         if number in (2, 3, 5):
             kind = {2: np.int32, 3: np.bool_, 5: np.int64}[number]
             listed: Array = np.array(inner.integers(1)).astype(kind)
-            return listed.reshape(shape)
+            return _shaped(listed, shape)
         if number == 7:
             data = inner.data(1)
             return array_at(data, 0, len(data), dtype, shape)
     return None
+
+
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array | None:
+    """The values in their shape; None where a damaged file lists more or fewer."""
+    return values.reshape(shape) if values.size == math.prod(shape) else None
 
 
 def _affine(parts: dict[str, Array]) -> tuple[Array, ...]:
