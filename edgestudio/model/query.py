@@ -11,6 +11,7 @@ names and operators. Quotes keep spaces together. Case never matters.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import math
 import operator
 import re
@@ -65,16 +66,18 @@ class Query:
 
     def matches(self, graph: Graph) -> list[int]:
         """Indices of the nodes that match, in execution order; every node for an empty search."""
+        everything = range(len(graph.nodes))
         if not self._alternatives:
-            return list(range(len(graph.nodes)))
-        if len(self._alternatives) == 1:
-            tests = self._alternatives[0]
-            return [i for i, node in enumerate(graph.nodes) if all(test(graph, node) for test in tests)]
-        return [
-            index
-            for index, node in enumerate(graph.nodes)
-            if any(all(test(graph, node) for test in tests) for tests in self._alternatives)
-        ]
+            return list(everything)
+        found = set[int]()
+        for tests in self._alternatives:
+            left: Iterable[int] = everything
+            for test in tests:  # one test over all that is left costs a third of all tests node by node
+                left = [index for index in left if test(graph, graph.nodes[index])]
+            if len(self._alternatives) == 1:
+                return list(left)
+            found.update(left)
+        return sorted(found)
 
 
 def parse(text: str) -> Query:
@@ -149,8 +152,9 @@ def _keyed(key: str, value: str, position: int) -> Test:
         return _attribute(value, position)
     if key in ("shape", "outshape"):
         return _shape(_unquoted(value), position, _used if key == "shape" else _written)
-    matches = _pattern(_unquoted(value), is_whole=key in ("op", "dtype", "domain"))
-    return _texts(key, matches)
+    is_one_of_few = key in ("op", "dtype", "domain")
+    matches = _pattern(_unquoted(value), is_whole=is_one_of_few)
+    return _texts(key, functools.cache(matches) if is_one_of_few else matches)
 
 
 _EXAMPLES = {
