@@ -35,6 +35,13 @@ VERBS: dict[str, Verb] = {
     "unpair": Verb("edgestudio.cli.unpair", "undo a pairing, on the board and here"),
     "push": Verb("edgestudio.cli.push", "install a model on boards, with a health gate"),
     "rollback": Verb("edgestudio.cli.rollback", "put a board back to what it ran before"),
+    "pause": Verb(
+        "edgestudio.cli.pause", "stop a model's own source on a board; requests are still answered"
+    ),
+    "resume": Verb("edgestudio.cli.resume", "go on after a pause, or after safe mode"),
+    "quarantine": Verb(
+        "edgestudio.cli.quarantine", "releases that failed on a board and are refused; let one be tried again"
+    ),
     "watch": Verb("edgestudio.cli.watch", "stream what a board reports"),
     "capture": Verb("edgestudio.cli.capture", "keep a model's inputs on a board, and fetch them"),
     "replay": Verb(
@@ -42,6 +49,9 @@ VERBS: dict[str, Verb] = {
     ),
     "history": Verb("edgestudio.cli.history", "what a board reported before, as CSV where asked"),
     "invite": Verb("edgestudio.cli.invite", "open a board for another studio"),
+    "peers": Verb(
+        "edgestudio.cli.peers", "the studios that a board trusts; as its owner, change or remove one"
+    ),
     "provision": Verb("edgestudio.cli.provision", "pair a board without a screen, by a file made here"),
     "keys": Verb("edgestudio.cli.keys", "replace the signing keys, write and read their recovery kit"),
     "doctor": Verb("edgestudio.cli.doctor", "check this installation and network"),

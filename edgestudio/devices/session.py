@@ -201,8 +201,10 @@ class BoardSession:
         return await self._mapping(self._post(api.PAIRING, {"role": role}))
 
     async def peers(self) -> list[dict[str, Any]]:
-        """The studios that this board is paired with."""
-        return list((await self._mapping(self._call("GET", api.PEERS))).get("peers", []))
+        """The studios that this board is paired with; `you` marks this one."""
+        answer = await self._mapping(self._call("GET", api.PEERS))
+        listed = [peer for peer in answer.get("peers", []) if isinstance(peer, dict)]
+        return [{**peer, "you": peer.get("fingerprint") == self._identity.fingerprint} for peer in listed]
 
     async def set_role(self, fingerprint: str, role: api.Role) -> None:
         """As owner, give another studio a role."""

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from edgestudio.runtime.scan import scan_model
 from edgestudio.wire.api import is_safe_name
+from edgestudio.wire.errors import RecipeError
+from edgestudio.wire.release import MAX_FILES
 
 # What a release's own files are called; weights must not take these names.
 _TAKEN = frozenset({"model", "pipeline", "golden", "baseline", "samples", "manifest", "release"})
+_OTHER_FILES = 16
+"""What a release has besides weights, at most: model, pipeline, golden inputs, samples, lighter models."""
 
 
 def carry(source: Path, model_format: str, target: Path) -> dict[str, Path]:
     """Put the model at `target` and its weight files beside it; role (`model`, `weights-0`, …) to path.
 
     A file whose name cannot travel gets another one, and the model is told; the weights stay as they are. Raises
-    ModelError for a weight file that is missing or lies outside of the model's folder.
+    ModelError for a weight file that is missing or lies outside of the model's folder, RecipeError for too many.
     """
     found = scan_model(source).external_files
     if model_format == "openvino" or not found:
@@ -26,6 +30,12 @@ def carry(source: Path, model_format: str, target: Path) -> dict[str, Path]:
         if model_format != "openvino" or not weights.is_file():
             return {"model": target}
         return {"model": target, "weights-0": _beside(weights, target.with_suffix(".bin"))}
+    if len(found) > MAX_FILES - _OTHER_FILES:
+        raise RecipeError(
+            f"the model keeps its weights in {len(found)} files, and a release takes {MAX_FILES - _OTHER_FILES}",
+            hint="Save it with all its weights in one file (onnx.save with all_tensors_to_one_file=True).",
+            code="too-many-files",
+        )
     names = dict(zip(found, _names(found, target.name), strict=True))
     if all(old == new for old, new in names.items()):
         shutil.copyfile(source, target)

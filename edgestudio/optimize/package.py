@@ -54,7 +54,9 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
         pipeline, notes = pipeline_for(session, given, data)
     finally:
         session.close()
-    pipeline, own = source_files(pipeline, given, out_dir)
+    # Limits are signed with the release itself; the board's copy of the pipeline has no use for them.
+    limits = pipeline.limits.model_dump() if pipeline.limits is not None else None
+    pipeline, own = source_files(pipeline.model_copy(update={"limits": None}), given, out_dir)
     with opened(path, pipeline, data) as trial:
         evaluation = None
         if isinstance(trial.samples, DataSamples):
@@ -73,6 +75,7 @@ def package_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) ->
         "labels": pipeline.labels,
         "accuracy": evaluation.accuracy() if evaluation else None,
         "notes": notes,
+        "limits": limits,
     }
 
 

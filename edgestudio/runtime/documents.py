@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,16 +38,36 @@ def read_yaml(path: Path, what: str) -> Any:
     return parse_yaml(raw, what)
 
 
+class Located(dict[Any, Any]):
+    """A mapping that knows in which line of its text each value begins: `lines` by path."""
+
+    lines: Mapping[tuple[Any, ...], int]
+
+    def line_of(self, path: Sequence[Any]) -> int | None:
+        """The line of the value at `path`, or of the nearest around it; parts that are no keys are passed over."""
+        found: tuple[Any, ...] = ()
+        for part in path:
+            if (*found, part) in self.lines:
+                found = (*found, part)
+        return self.lines.get(found) if found else None
+
+
 def parse_yaml(raw: bytes | str, what: str) -> Any:
-    """The plain data in YAML text; RecipeError when large, malformed, or a bomb of aliases."""
+    """The plain data in YAML text; RecipeError when large, malformed, a bomb of aliases, or with a key twice."""
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise RecipeError(f"the {what} is larger than 1 MiB", code="too-large")
     try:
         _refuse_bombs(raw, what)
-        return yaml.load(raw, Loader=_LOADER)  # noqa: S506 - either loader is a safe one
+        loader = _LOADER(raw)
+        try:
+            root = loader.get_single_node()
+            lines = _lines(root, what)
+            data = loader.construct_document(root) if root is not None else None
+        finally:
+            loader.dispose()
     except RecursionError:
         raise RecipeError(f"the {what} is nested too deeply", code="bad-yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, OverflowError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "not valid text"
@@ -55,6 +76,36 @@ def parse_yaml(raw: bytes | str, what: str) -> Any:
             hint="Check indentation and quotes.",
             code="bad-yaml",
         ) from error
+    if not isinstance(data, dict):
+        return data
+    located = Located(data)
+    located.lines = lines
+    return located
+
+
+def _lines(root: yaml.Node | None, what: str) -> dict[tuple[Any, ...], int]:
+    """Path to line of every value; RecipeError for a key that stands twice, of which one would be lost silently."""
+    lines: dict[tuple[Any, ...], int] = {}
+    waiting: list[tuple[tuple[Any, ...], Any]] = [] if root is None else [((), root)]
+    while waiting:
+        path, node = waiting.pop()
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                place = (*path, key.value if isinstance(key, yaml.ScalarNode) else None)
+                line = key.start_mark.line + 1
+                if place in lines:
+                    raise RecipeError(
+                        f"the {what} has '{str(place[-1])[:100]}' twice, in line {lines[place]} and in line {line}",
+                        hint="Keep one of them.",
+                        code="bad-yaml",
+                    )
+                lines[place] = line
+                waiting.append((place, value))
+        elif isinstance(node, yaml.SequenceNode):
+            for number, value in enumerate(node.value):
+                lines[(*path, number)] = value.start_mark.line + 1
+                waiting.append(((*path, number), value))
+    return lines
 
 
 def _refuse_bombs(raw: bytes | str, what: str) -> None:
@@ -84,7 +135,7 @@ def validated(model: type[DocumentT], data: Any, what: str) -> DocumentT:
     try:
         return model.model_validate(data)
     except pydantic.ValidationError as error:
-        problems = [_problem(entry) for entry in error.errors(include_url=False)]
+        problems = [_problem(entry, data) for entry in error.errors(include_url=False)]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise RecipeError(
             f"the {what} has a mistake in {problems[0]}{more}",
@@ -93,8 +144,10 @@ def validated(model: type[DocumentT], data: Any, what: str) -> DocumentT:
         ) from error
 
 
-def _problem(entry: Any) -> str:
+def _problem(entry: Any, data: Any) -> str:
     where = ".".join(str(part) for part in entry["loc"]) or "the document"
+    line = data.line_of(entry["loc"]) if isinstance(data, Located) else None
+    place = f"'{where}'" if line is None else f"'{where}' (line {line})"
     if entry["type"] == "extra_forbidden":
-        return f"'{where}': there is no such field"
-    return f"'{where}': {entry['msg'][:1].lower()}{entry['msg'][1:]}"
+        return f"{place}: there is no such field"
+    return f"{place}: {entry['msg'][:1].lower()}{entry['msg'][1:]}"

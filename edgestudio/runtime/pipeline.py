@@ -20,7 +20,7 @@ from edgestudio.runtime.defaults import image_default, is_prepared, scores_of
 from edgestudio.runtime.documents import Document, read_yaml, validated
 from edgestudio.runtime.fallback import FallbackStep, SecondOpinion
 from edgestudio.runtime.live import SourceDocument, is_pushed
-from edgestudio.runtime.policies import BatchPolicy, CachePolicy, InputRules, QueuePolicy
+from edgestudio.runtime.policies import BatchPolicy, CachePolicy, HealthPolicy, InputRules, QueuePolicy
 from edgestudio.runtime.postprocess import (
     ClassifyOutput,
     Detection,
@@ -77,6 +77,10 @@ class Pipeline(Document):
         default_factory=SecondOpinion, description="Whom to ask when the model is unsure or overloaded."
     )
 
+    limits: HealthPolicy | None = Field(
+        None, description="What a release of the model must keep to stay on a board; left out: the defaults."
+    )
+
     @classmethod
     def default_for(
         cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], sample: Any = None
@@ -126,9 +130,10 @@ class Pipeline(Document):
 
     def to_yaml(self) -> str:
         """The document as text that `load_pipeline` reads back."""
-        return yaml.safe_dump(
-            self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
-        )
+        data = self.model_dump(mode="json", exclude_none=True)
+        if self.limits is not None:  # none is a value there: that limit is off
+            data["limits"] = self.limits.model_dump(mode="json", exclude_unset=True)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
 def load_pipeline(path: Path | str) -> Pipeline:

@@ -47,6 +47,33 @@ class BatchPolicy(Document):
     )
 
 
+class HealthPolicy(Document):
+    """What a release must keep to stay on a board; a limit that is `null` is off. See `wire.release.HealthLimits`."""
+
+    trial_s: float = Field(
+        10.0, ge=0, le=86_400, description="How long the trial lasts at least, in seconds."
+    )
+    trial_inferences: int = Field(20, ge=0, le=10**7, description="How many answers a trial needs at least.")
+    latency_p95_ms: float | None = Field(None, ge=0, le=1e7, description="Largest p95 of the latency.")
+    memory_bytes: int | None = Field(
+        None, ge=0, le=2**53, description="Most memory of the model's process, resident, in bytes."
+    )
+    error_rate: float | None = Field(0.02, ge=0, le=1, description="Largest share of requests that may fail.")
+    temperature_c: float | None = Field(90.0, ge=0, le=200, description="Hottest that the board may become.")
+    confidence_distance: float | None = Field(
+        0.35, ge=0, le=1, description="Largest distance (Wasserstein-1) of confidences from the baseline."
+    )
+    golden_max_abs: float = Field(
+        1e-2, ge=0, le=1e9, description="Largest difference from golden outputs, as a share of their range."
+    )
+    golden_label_agreement: float = Field(
+        0.9, ge=0, le=1, description="Least share of golden inputs that must keep their label."
+    )
+    on_creep: Literal["event", "rollback"] = Field(
+        "event", description="When memory or latency creeps up after the commit: tell, or go back as well."
+    )
+
+
 class InputRules(Document):
     """What a raw item must be like; one that is not is refused before the model sees it."""
 

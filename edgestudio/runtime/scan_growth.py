@@ -14,6 +14,7 @@ from edgestudio.wire.errors import ModelError
 
 MAX_VALUES = 64
 _CEILING = 1 << 100
+_INT64 = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,9 @@ class _Operation:
         return self.growth.values(self.inputs[position]) if position < len(self.inputs) else None
 
 
+_Rule = Callable[[_Operation], Made]
+
+
 def _product(numbers: Sequence[int] | None) -> int:
     """Product of the sizes; what is unknown or derived (0, -1) counts as one."""
     return min(math.prod(max(number, 1) for number in numbers or ()), _CEILING)
@@ -118,6 +122,72 @@ def _resized(operation: _Operation) -> Made:
     return Made(source.elements, source.item_bytes)
 
 
+def _folded(fold: Callable[[int, int], int | None]) -> _Rule:
+    """The rule of an operator on two tensors: where the file fixes both, a runtime computes it while loading."""
+
+    def rule(operation: _Operation) -> Made:
+        made, left, right = _widest(operation), operation.numbers(0), operation.numbers(1)
+        if not left or not right or len(operation.inputs) != 2:
+            return made
+        count = max(len(left), len(right))
+        if any(len(side) not in (1, count) for side in (left, right)):
+            return made
+        pairs = zip(left * (count // len(left)), right * (count // len(right)), strict=True)
+        folded = [fold(a, b) for a, b in pairs]
+        values = tuple(value for value in folded if value is not None and abs(value) <= _INT64)
+        return Made(count, made.item_bytes, values if len(values) == count else None)
+
+    return rule
+
+
+def _power(base: int, exponent: int) -> int | None:
+    return base**exponent if 0 <= exponent <= 63 and abs(base) <= _INT64 else None
+
+
+def _divided(left: int, right: int) -> int | None:
+    return None if right == 0 else (abs(left) // abs(right)) * (1 if (left < 0) == (right < 0) else -1)
+
+
+def _shifted(value: int, by: int) -> int | None:
+    return value << by if 0 <= by <= 63 and value >= 0 else None
+
+
+def _reduced(fold: Callable[[Sequence[int]], int]) -> _Rule:
+    def rule(operation: _Operation) -> Made:
+        numbers = operation.numbers(0)
+        value = fold(numbers) if numbers else None
+        whole = operation.numbers(1) in (None, (0,)) and operation.ints.get("axes") in (None, [0])
+        fixed = value is not None and whole and abs(value) <= _INT64
+        return Made(1, operation.made(0).item_bytes, (value,) if fixed and value is not None else None)
+
+    return rule
+
+
+def _windowed(operation: _Operation) -> Made:
+    return Made(_product(operation.numbers(0)), 4)
+
+
+def _mel(operation: _Operation) -> Made:
+    bins, length = operation.numbers(0), operation.numbers(1)
+    return Made(_product(bins) * (_product(length) // 2 + 1), 4)
+
+
+def _drawn(operation: _Operation) -> Made:
+    return Made(_product(operation.ints.get("sample_size")), 4)
+
+
+def _upsampled(operation: _Operation) -> Made:
+    source = operation.made(0)
+    return _bounded(source.elements * _product(operation.numbers(1)), source)
+
+
+def _chained(operation: _Operation) -> Made:
+    """Text put together: each element is as long as its parts."""
+    made = _widest(operation)
+    parts = [operation.made(position).item_bytes for position in range(len(operation.inputs))]
+    return Made(made.elements, min(sum(parts), _CEILING))
+
+
 def _widest(operation: _Operation) -> Made:
     parts = [operation.made(position) for position in range(len(operation.inputs))] or [_UNKNOWN]
     return max(parts, key=lambda part: part.elements * part.item_bytes)
@@ -134,7 +204,10 @@ def _joined(operation: _Operation) -> Made:
 
 def _filled(operation: _Operation) -> Made:
     item = operation.value.item_bytes if operation.value else 4
-    return Made(_product(operation.numbers(0)), item)
+    elements = _product(operation.numbers(0))
+    value = operation.value.values if operation.value else (0,)
+    is_known = operation.numbers(0) is not None and value is not None and elements <= MAX_VALUES
+    return Made(elements, item, value * elements if is_known and value is not None else None)
 
 
 def _tiled(operation: _Operation) -> Made:
@@ -163,7 +236,8 @@ def _random(operation: _Operation) -> Made:
 
 def _scaled(operation: _Operation) -> Made:
     source = operation.made(0)
-    return _bounded(max(source.elements, _product(operation.numbers(3))), source)
+    by_scales = source.elements * _product(operation.numbers(2))
+    return _bounded(max(by_scales, _product(operation.numbers(3))), source)
 
 
 def _padded(operation: _Operation) -> Made:
@@ -180,7 +254,6 @@ def _one_hot(operation: _Operation) -> Made:
     return Made(min(operation.made(0).elements * (depth[0] if depth and depth[0] > 0 else 1), _CEILING), 4)
 
 
-_Rule = Callable[[_Operation], Made]
 _MAKERS: dict[str, _Rule] = {
     "ConstantOfShape": _filled,
     "Tile": _tiled,
@@ -192,6 +265,12 @@ _MAKERS: dict[str, _Rule] = {
     "Pad": _padded,
     "OneHot": _one_hot,
     "Concat": _joined,
+    "Upsample": _upsampled,
+    "EyeLike": _resized,
+    "Multinomial": _drawn,
+    "MelWeightMatrix": _mel,
+    "StringConcat": _chained,
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), _windowed),
 }
 _SAME = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose")
 _UNARY = (
@@ -208,12 +287,26 @@ _UNARY = (
     "Clip",
     "LeakyRelu",
 )
-_BROADCAST = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where", "Sum")
+_BROADCAST = ("Where", "Sum")
+_FOLDED: dict[str, _Rule] = {
+    "Add": _folded(lambda a, b: a + b),
+    "Sub": _folded(lambda a, b: a - b),
+    "Mul": _folded(lambda a, b: a * b),
+    "Div": _folded(_divided),
+    "Pow": _folded(_power),
+    "Max": _folded(max),
+    "Min": _folded(min),
+    "BitShift": _folded(_shifted),
+    "ReduceProd": _reduced(math.prod),
+    "ReduceSum": _reduced(sum),
+    "ReduceMax": _reduced(max),
+}
 INTERESTING: dict[str, _Rule] = {
     **_MAKERS,
     **dict.fromkeys(_SAME, _same),
     **dict.fromkeys(_UNARY, _resized),
     **dict.fromkeys(_BROADCAST, _widest),
+    **_FOLDED,
 }
 """Operators whose output size the file may fix, each with its rule."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,13 @@ _ITEM_BYTES |= dict.fromkeys((17, 18, 19, 20), 1)
 _HALF_BYTES = (21, 22)
 _MAX_RANK = 64
 _INT32, _INT64, _BOOL = 6, 7, 9
+_FLOAT, _STRING, _DOUBLE, _UINT64 = 1, 8, 11, 13
+_WHOLE = {_INT32: "<i4", _INT64: "<i8", _BOOL: "u1", _UINT64: "<u8"}
+_REAL = {_FLOAT: "<f4", _DOUBLE: "<f8"}
+_TEXT_BYTES = 32
+"""What a runtime takes for a piece of text, beside its letters."""
+_NUMBER = re.compile("-?[0-9]{1,19}")
+"""What else Python takes for a number, the runtimes read as another one."""
 
 
 @dataclass
@@ -42,9 +50,12 @@ class _Stored:
     dtype: int = 0
     dims: list[int] = field(default_factory=list)
     raw: memoryview | None = None
+    reals: memoryview | None = None
     listed: list[int] = field(default_factory=list)
     external: list[memoryview] = field(default_factory=list)
     is_external: bool = False
+    longest: int = 0
+    """Bytes of the longest piece of text."""
 
     def read(self, view: memoryview) -> None:
         """Fill the fields."""
@@ -53,8 +64,14 @@ class _Stored:
                 self.dims.extend(repeated_ints(wire_type, value, _MAX_RANK))
             elif number == 2 and isinstance(value, int):
                 self.dtype = value
-            elif number in (5, 7) and len(self.listed) <= MAX_VALUES and _length(value) <= 10 * MAX_VALUES:
+            elif number in (4, 10) and wire_type == LEN:
+                self.reals = message(value)
+            elif (
+                number in (5, 7, 11) and len(self.listed) <= MAX_VALUES and _length(value) <= 10 * MAX_VALUES
+            ):
                 self.listed.extend(repeated_ints(wire_type, value))
+            elif number == 6 and wire_type == LEN:
+                self.longest = max(self.longest, len(message(value)))
             elif number == 8:
                 self.name = text(value, 65_536)
             elif number == 9 and wire_type == LEN:
@@ -65,14 +82,26 @@ class _Stored:
                 self.is_external = value == 1
 
     def values(self, elements: int) -> tuple[int, ...] | None:
-        """The whole numbers of a small tensor of int32, int64 or bool, else None."""
-        if self.dtype not in (_INT32, _INT64, _BOOL) or elements > MAX_VALUES:
+        """The whole numbers of a small tensor, also where they are stored as reals, else None."""
+        if elements > MAX_VALUES or self.is_external:
+            return None
+        if self.dtype in _REAL:
+            return _whole(self.raw if self.raw is not None else self.reals, _REAL[self.dtype], elements)
+        if self.dtype not in _WHOLE:
             return None
         listed = self.listed
-        if self.raw is not None and not self.is_external:
-            item = {_INT32: "<i4", _INT64: "<i8", _BOOL: "u1"}[self.dtype]
-            listed = [int(number) for number in np.frombuffer(self.raw, item)]
+        if self.raw is not None:
+            listed = [int(number) for number in np.frombuffer(self.raw, _WHOLE[self.dtype])]
         return tuple(listed) if len(listed) == elements else None
+
+
+def _whole(stored: memoryview | None, dtype: str, elements: int) -> tuple[int, ...] | None:
+    """Reals as whole numbers, None where one is none."""
+    if stored is None or len(stored) != elements * np.dtype(dtype).itemsize:
+        return None
+    reals = np.frombuffer(stored, dtype).astype(np.float64)
+    is_whole = bool((np.isfinite(reals) & (reals == np.trunc(reals))).all())
+    return tuple(int(number) for number in reals) if is_whole else None
 
 
 def tensor(view: memoryview, found: Findings) -> tuple[str, Made]:
@@ -93,6 +122,8 @@ def tensor(view: memoryview, found: Findings) -> tuple[str, Made]:
             "damaged",
             "Download or export it again.",
         )
+    if stored.dtype == _STRING:
+        item = _TEXT_BYTES + stored.longest
     return stored.name, Made(elements, item, stored.values(elements))
 
 
@@ -123,11 +154,10 @@ def _external(entries: list[memoryview], size: int, found: Findings) -> None:
         if key in pairs:
             raise found.refuse(f"says twice where external data lies ('{key[:50]}')", "external-data")
         pairs[key] = value
-    try:
-        offset = int(pairs.get("offset") or 0)
-        length = int(pairs["length"]) if pairs.get("length") else None
-    except ValueError:
-        raise found.refuse("gives an external offset or length that is no number", "external-data") from None
+    if not all(_NUMBER.fullmatch(pairs.get(key) or "0") for key in ("offset", "length")):
+        raise found.refuse("gives an external offset or length that is no number", "external-data")
+    offset = int(pairs.get("offset") or 0)
+    length = int(pairs["length"]) if pairs.get("length") else None
     if length is not None and length < size:
         raise found.refuse(
             f"declares {size} bytes for an external tensor but only {length} are stored", "external-data"

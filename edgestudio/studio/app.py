@@ -30,6 +30,7 @@ from edgestudio.studio.reports import ReportService
 from edgestudio.studio.settings import Settings, SettingsStore
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.studio.trust import TrustService
+from edgestudio.studio.upkeep import UpkeepService
 from edgestudio.studio.viewers import ViewerService
 from edgestudio.studio.watching import AlertService
 from edgestudio.wire.errors import EdgeStudioError
@@ -76,6 +77,7 @@ class Studio:
         self.registries = RegistryService(self.models, self.paths.jobs)
         self.viewers = ViewerService(self.models)
         self.project = ProjectService(self.models, self.boards)
+        self.upkeep = UpkeepService(self.boards)
         self.trust = TrustService(Publisher(self.paths.publisher), self.boards, self.notices)
         self.alerts.name_of = self._name_of
         self._keeps_ready = False

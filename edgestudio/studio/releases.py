@@ -17,7 +17,7 @@ from edgestudio.studio.model_files import path_or_none, text_or_none
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.preflight import runtimes_for
 from edgestudio.studio.rows import ModelRow
-from edgestudio.wire.release import Requirements
+from edgestudio.wire.release import HealthLimits, Requirements
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Package:
     files: Mapping[str, Path]
     notes: tuple[str, ...] = ()
     """What was assumed, and what the board cannot check."""
+    limits: HealthLimits | None = None
+    """What the pipeline says that the release must keep; None for the defaults."""
 
     def baseline(self) -> dict[str, Any] | None:
         """The confidences that the model had on its data, None when there was none."""
@@ -77,7 +79,9 @@ class ReleaseMaker:
             for role, text in result["files"].items():
                 files[role] = folder / Path(text).name
                 shutil.move(text, files[role])
-            kept.append(Package(folder, files, tuple(map(str, result.get("notes") or ()))))
+            given = result.get("limits")
+            limits = None if given is None else HealthLimits.from_dict(given)
+            kept.append(Package(folder, files, tuple(map(str, result.get("notes") or ())), limits))
             return result
 
         await self._jobs.run(
@@ -105,6 +109,7 @@ class ReleaseMaker:
                 package.files,
                 version=model.version,
                 requires=requires,
+                limits=package.limits,
                 parent=model.parent,
                 note=model.recipe or "",
                 floor=floor,

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgestudio.agent.run import limits
 from edgestudio.agent.run.channel import Arena, FrameReader, frame
 from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelFailedError, ModelHost
 from edgestudio.agent.run.scanning import scan_in_child
@@ -153,18 +154,33 @@ def test_a_model_that_asks_for_too_much_memory_gets_none(tmp_path: Path) -> None
     with_host(HostSpec(expanding(tmp_path / "big.onnx"), memory_bytes=3 << 30), scenario)
 
 
+def test_memory_runs_out_for_the_model_before_it_does_for_the_board() -> None:
+    async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
+        proc = Path(f"/proc/{host.pid}")
+        assert proc.joinpath("oom_score_adj").read_text().strip() == "1000", (
+            "the kernel takes the model first"
+        )
+        data = next(line for line in proc.joinpath("limits").read_text().splitlines() if "data size" in line)
+        assert int(data[26:].split()[0]) == min(1 << 50, limits.share_of(limits.physical_bytes()))
+
+    with_host(HostSpec(releases.MODEL, memory_bytes=1 << 50), scenario)
+    for mib in (64, 512, 1024, 8192):
+        left = mib - limits.share_of(mib << 20) / 2**20
+        assert min(mib / 2, 128) <= left <= max(mib / 2, 128, mib / 8), mib
+
+
 def test_the_child_is_confined_and_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_TOKEN", "secret")
 
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
         proc = Path(f"/proc/{host.pid}")
         assert b"SOME_API_TOKEN" not in proc.joinpath("environ").read_bytes()
-        limits = {
+        walls = {
             line[:26].strip(): line[26:].split() for line in proc.joinpath("limits").read_text().splitlines()
         }
-        assert limits["Max core file size"][0] == "0"
-        assert limits["Max open files"][0] == "256"
-        assert limits["Max address space"][0] == str(3 << 30)
+        assert walls["Max core file size"][0] == "0"
+        assert walls["Max open files"][0] == "256"
+        assert walls["Max address space"][0] == str(3 << 30)
         status = proc.joinpath("status").read_text()
         assert "NoNewPrivs:\t1" in status
         assert os.getpgid(host.pid or 0) == host.pid

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from edgestudio.assets import resource
 from edgestudio.optimize import recipe
@@ -22,6 +24,7 @@ from edgestudio.wire.baseline import Baseline
 from edgestudio.wire.errors import EdgeStudioError, RecipeError, RefusedError
 from edgestudio.wire.golden import Golden
 from edgestudio.wire.progress import Silent
+from edgestudio.wire.release import HealthLimits
 
 
 class _Heard(Silent):
@@ -107,6 +110,49 @@ def test_package_job_without_data_still_has_golden_inputs(tmp_path: Path) -> Non
     )
     assert set(with_data["files"]) == {"model", "pipeline", "golden", "baseline", "samples"}
     assert Path(with_data["files"]["model"]).name == "model.onnx"
+
+
+def test_limits_of_the_pipeline_are_the_releases_and_travel_once(tmp_path: Path) -> None:
+    pipeline = tmp_path / "p.yaml"
+    pipeline.write_text("limits: {latency_p95_ms: 50, error_rate: null}")
+    params = {
+        "path": str(resource("sample", "digits.onnx")),
+        "pipeline": str(pipeline),
+        "name": "d",
+        "version": "",
+    }
+    out = tmp_path / "out"
+    out.mkdir()
+    result = package_job(params, out, Silent())
+    assert HealthLimits.from_dict(result["limits"]) == HealthLimits(latency_p95_ms=50.0, error_rate=None)
+    assert "limits" not in Path(result["files"]["pipeline"]).read_text(), (
+        "agents before these would refuse it"
+    )
+    plain = package_job(params | {"pipeline": None}, out, Silent())
+    assert plain["limits"] is None
+
+
+def test_weights_in_more_files_than_a_release_takes_are_refused(tmp_path: Path) -> None:
+    weights = [numpy_helper.from_array(np.ones(4, np.float32), f"w{n}") for n in range(70)]
+    names = ["x", *(f"v{n}" for n in range(70))]
+    nodes = [onnx.helper.make_node("Add", [names[n], f"w{n}"], [names[n + 1]]) for n in range(70)]
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [4]) for name in ("x", names[-1])
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    model = onnx.helper.make_model(graph, ir_version=9, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    onnx.save(
+        model,
+        tmp_path / "m.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=False,
+        size_threshold=0,
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(RecipeError, match="weights in 70 files") as caught:
+        package_job({"path": str(tmp_path / "m.onnx"), "name": "m", "version": ""}, out, Silent())
+    assert "one file" in caught.value.hint
 
 
 def test_progress_only_grows(tmp_path: Path) -> None:

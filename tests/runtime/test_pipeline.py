@@ -12,9 +12,11 @@ import pytest
 from edgestudio.runtime.backend import Affine, TensorSpec, open_session
 from edgestudio.runtime.documents import parse_yaml
 from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline, parse_pipeline
+from edgestudio.runtime.policies import HealthPolicy
 from edgestudio.runtime.preprocess import Preparer, TensorInput
 from edgestudio.runtime.sources import open_source
 from edgestudio.wire.errors import InputError, RecipeError
+from edgestudio.wire.release import HealthLimits
 
 
 def accuracy(model: Path, data: Path, pipeline: Pipeline | None = None, limit: int | None = None) -> float:
@@ -179,6 +181,16 @@ def test_a_wrong_field_is_named(document: Any, match: str) -> None:
         ("- 1", "must be a mapping"),
         ("a: " + "[" * 5000, "nested too deeply|not valid YAML"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("queue: {size: 4}\nname: a\nqueue: {size: 5}", "'queue' twice, in line 1 and in line 3"),
+        ("queue:\n  size: 4\n  size: 5", "'size' twice, in line 2 and in line 3"),
+        ("name: a\nqueue:\n  size: many", r"'queue\.size' \(line 3\): input should be a valid integer"),
+        ("postprocess:\n  kind: classify\n  labels:\n    - one\n    - no", r"labels\.1' \(line 5\)"),
+        ("preprocess:\n  - {kind: image}\n  - kind: image\n    colour: red", r"colour' \(line 4\)"),
+        ("name: a\npostproces: {}", r"'postproces' \(line 2\): there is no such field"),
+        ("name:\ta\n\tqueue: 1", "not valid YAML in line 2"),
+        ("? [a, b]\n: 1", "not valid YAML|there is no such field"),
+        ("queue: {size: 1" + "0" * 5000 + "}", r"queue\.size|not valid YAML"),
+        ("limits: {latency_p95_ms: -1}", r"limits\.latency_p95_ms"),
     ],
 )
 def test_bad_yaml_is_refused(tmp_path: Path, text: str, match: str) -> None:
@@ -239,6 +251,19 @@ def test_a_document_survives_writing(sample: Path, tmp_path: Path) -> None:
     path = tmp_path / "again.yaml"
     path.write_text(pipeline.to_yaml())
     assert load_pipeline(path) == pipeline
+
+
+def test_limits_of_a_release_are_those_of_the_manifest(tmp_path: Path) -> None:
+    fields = HealthPolicy.model_fields
+    assert {name: field.default for name, field in fields.items()} == HealthLimits().to_dict()
+    path = tmp_path / "p.yaml"
+    path.write_text("limits: {latency_p95_ms: 50, error_rate: null, on_creep: rollback}")
+    limits = load_pipeline(path).limits
+    assert limits is not None
+    given = HealthLimits.from_dict(limits.model_dump())
+    assert given == HealthLimits(latency_p95_ms=50.0, error_rate=None, on_creep="rollback")
+    path.write_text(load_pipeline(path).to_yaml())
+    assert load_pipeline(path).limits == limits, "a limit that is off stays off when it is written again"
 
 
 def test_every_field_says_what_it_is() -> None:

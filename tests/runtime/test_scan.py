@@ -44,6 +44,7 @@ def ints(name: str, values: list[int]) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array(values, np.int64), name)
 
 
+FILL = helper.make_node("ConstantOfShape", ["s"], ["y"])
 RANGE = [ints("a", [0]), ints("b", [1 << 40]), ints("c", [1])]
 
 
@@ -162,12 +163,50 @@ def test_external_data_hides_nowhere(tmp_path: Path) -> None:
             ],
             [],
         ),
+        *[(f"{op} of constants", [helper.make_node(op, ["a", "b"], ["s"]), FILL], [ints("a", a), ints("b", b)])
+          for op, a, b in (
+              ("Mul", [1 << 20], [1 << 20]), ("Add", [1 << 39] * 2, [1]), ("Pow", [10], [12]),
+              ("Div", [1 << 50], [8]), ("Max", [1], [1 << 40]),
+          )],
+        ("reduced", [helper.make_node("ReduceProd", ["a"], ["s"]), FILL], [ints("a", [10] * 12)]),
+        ("shift", [helper.make_node("BitShift", ["a", "b"], ["u"], direction="LEFT"),
+                   helper.make_node("Cast", ["u"], ["s"], to=TensorProto.INT64), FILL],
+         [helper.make_tensor(name, TensorProto.UINT64, [1], [value]) for name, value in (("a", 1), ("b", 40))]),
+        ("made of made", [helper.make_node("ConstantOfShape", ["a"], ["s"], value=ints("v", [5000])), FILL],
+         [ints("a", [4])]),
+        ("whole reals", [helper.make_node("Cast", ["r"], ["s"], to=TensorProto.INT64), FILL],
+         [helper.make_tensor("r", TensorProto.FLOAT, [1], [1e12])]),
+        ("scales", [helper.make_node("Resize", ["x", "", "r"], ["y"], mode="nearest")],
+         [numpy_helper.from_array(np.array([1e10], np.float32), "r")]),
+        ("window", [helper.make_node("HannWindow", ["a"], ["y"])], [ints("a", [1 << 40])]),
+        ("text", [helper.make_node("Expand", ["t", "a"], ["y"])],
+         [helper.make_tensor("t", TensorProto.STRING, [1], [b"a" * 10_000]), ints("a", [1 << 20])]),
+        ("growing text", [helper.make_node("StringConcat", [f"t{n}"] * 2, [f"t{n + 1}"]) for n in range(40)],
+         [helper.make_tensor("t0", TensorProto.STRING, [1], [b"a"])]),
     ],
 )  # fmt: skip
 def test_memory_bombs_are_refused(
     tmp_path: Path, name: str, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto]
 ) -> None:
     refused(save(tmp_path / f"{name}.onnx", nodes, tensors), "memory-bomb")
+
+
+def test_sizes_that_are_computed_but_honest_pass(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Mul", ["a", "b"], ["p"]),
+        helper.make_node("Div", ["p", "zero"], ["q"]),  # known to nobody, and no crash of the scan
+        helper.make_node("Sub", ["p", "p"], ["s"]),
+        helper.make_node("Pow", ["a", "far"], ["w"]),
+        FILL,
+    ]
+    tensors = [ints("a", [1 << 40]), ints("b", [1 << 40]), ints("zero", [0]), ints("far", [1 << 62])]
+    assert scan_model(save(tmp_path / "fine.onnx", nodes, tensors)).nodes == 5
+
+
+@pytest.mark.parametrize("written", ["1_6", "0x10", "\u0661\u0666", " 16", "+16", "9" * 30])
+def test_a_number_that_runtimes_read_otherwise_is_refused(tmp_path: Path, written: str) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(64))
+    refused(save(tmp_path / "m.onnx", add(), [external("w.bin", offset=written)]), "external-data")
 
 
 def loop(

@@ -11,19 +11,26 @@ from edgestudio.wire.errors import DeviceError
 def quarantined(store: BoardStore, model: str) -> list[dict[str, Any]]:
     """What is refused of `model`: {manifest, reason, version, release}; the last two are null once forgotten."""
     row = store.state.models.get(model)
-    known = {release.manifest: release for release in store.state.releases.values()}
+    # Failed releases are forgotten soon; their installs are remembered longer, and a release is called COUNTER-DIGEST.
+    tried = {each.release: each.version for each in store.state.installs.values() if each.model == model}
     found = []
     for digest, reason in (row.quarantine if row else {}).items():
-        release = known.get(digest)
+        release = next((name for name in tried if is_release_of(name, digest)), None)
         found.append(
             {
                 "manifest": digest,
                 "reason": reason,
-                "version": release.version if release else None,
-                "release": release.counter if release else None,
+                "version": tried[release] if release else None,
+                "release": int(release.split("-")[0]) if release else None,
             }
         )
     return found
+
+
+def is_release_of(release: str, manifest: str) -> bool:
+    """Whether the release of this id has the manifest of this digest."""
+    counter, _, start = release.partition("-")
+    return counter.isdecimal() and bool(start) and manifest.startswith(start)
 
 
 def let_go(store: BoardStore, model: str, digest: str) -> str:

@@ -8,10 +8,13 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 from edgestudio.agent.run.isolation import cut_network
 
 OPEN_FILES = 256
+SYSTEM_BYTES = 128 << 20
+"""Left to the system and the agent, whatever a model asks for."""
 NICENESS = 2
 """Behind the agent itself, yet not so far that anything else on the board starves the model."""
 _PR_SET_PDEATHSIG = 1
@@ -26,7 +29,10 @@ def confine(memory_bytes: int, parent_pid: int, *, with_gpu: bool = False) -> st
     Returns why the network could not be cut off, "" when it is.
     """
     if memory_bytes:
-        _limit(resource.RLIMIT_DATA if with_gpu else resource.RLIMIT_AS, memory_bytes)
+        if not with_gpu:
+            _limit(resource.RLIMIT_AS, memory_bytes)
+        _limit(resource.RLIMIT_DATA, min(memory_bytes, share_of(physical_bytes())))
+    _be_first_to_go()
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
@@ -44,6 +50,22 @@ def confine(memory_bytes: int, parent_pid: int, *, with_gpu: bool = False) -> st
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
     return open_network
+
+
+def physical_bytes() -> int:
+    """The memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def share_of(physical: int) -> int:
+    """What a model may fill of it, so that the system keeps running: a bomb is then an error, no outage."""
+    return physical - max(physical // 8, min(SYSTEM_BYTES, physical // 2))
+
+
+def _be_first_to_go() -> None:
+    """Where memory runs out all the same, the kernel is to end the model and not its agent."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def allow_cpu_seconds(seconds: float) -> None:
