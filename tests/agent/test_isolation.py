@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from edgestudio.agent.run import isolation
+from edgestudio.agent.run import isolation, limits
 from edgestudio.agent.run.host import HostSpec, ModelHost
 from edgestudio.agent.run.spawn import walls
 from tests.agent import releases
 
-REFUSED = asyncio.run(walls())["network_reason"]
+WALLS = asyncio.run(walls())
+REFUSED = WALLS["network_reason"]
 
 TRY = """
 import ctypes, json, os, socket, sys
 from edgestudio.agent.run import limits
 before = os.getuid(), os.getgid()
-reason = limits.confine(0, os.getppid())
+reason, _ = limits.confine(0, os.getppid())
 def reach(make):
     try:
         make()
@@ -89,11 +90,88 @@ def test_a_model_runs_without_a_network_and_without_rights() -> None:
     asyncio.run(scenario())
 
 
+TOUCH = """
+import json, os, sys
+from pathlib import Path
+from edgestudio.agent.run import limits
+data, release = Path(sys.argv[1]), Path(sys.argv[2])
+_, reason = limits.confine(0, os.getppid(), files=limits.Files((str(data),), (str(release),), ()))
+import tempfile
+def reach(make):
+    try:
+        make()
+        return "reached"
+    except OSError as failure:
+        return failure.strerror
+(Path(tempfile.gettempdir()) / "own").write_text("x")
+print(json.dumps({
+    "reason": reason, "model": reach((release / "model.onnx").read_bytes),
+    "beside": reach(Path(sys.argv[3]).read_bytes), "secret": reach((data / "identity/key.pem").read_bytes),
+    "other": reach((data / "slots/m/other").read_bytes), "list": reach(lambda: (data / "peers.json").write_text("{}")),
+    "new": reach(lambda: (data / "new").write_text("x")), "outside": reach(lambda: Path(sys.argv[3]).write_text("x")),
+    "model changed": reach(lambda: (release / "model.onnx").write_text("x")),
+    "removed": reach((data / "peers.json").unlink),
+    "moved": reach(lambda: (release / "model.onnx").rename(release / "x")),
+    "linked": reach(lambda: os.symlink(data / "identity/key.pem", Path(tempfile.gettempdir()) / "k")
+                    or (Path(tempfile.gettempdir()) / "k").read_bytes()),
+    "memory": reach(lambda: open(f"/proc/{os.getppid()}/mem", "rb")),
+    "environment": reach(lambda: open(f"/proc/{os.getppid()}/environ", "rb")),
+    "through": reach(lambda: open(f"/proc/{os.getppid()}/root" + str(data / "identity/key.pem"), "rb")),
+}))
+import edgestudio.agent.run.answering, onnxruntime  # libraries are found as ever
+"""
+
+
+@pytest.mark.skipif(not WALLS["files_hidden"], reason=f"no Landlock here: {WALLS['files_reason']}")
+def test_a_confined_process_sees_its_release_and_nothing_else_of_the_agents(tmp_path: Path) -> None:
+    data = tmp_path / "a" / "board"
+    release, beside = data / "slots/m/1", tmp_path / "pictures.bin"
+    for file in (
+        data / "identity/key.pem",
+        data / "peers.json",
+        data / "slots/m/other",
+        release / "model.onnx",
+        beside,
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("secret")
+    told = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", TOUCH, str(data), str(release), str(beside)],
+            capture_output=True, text=True, check=True,
+        ).stdout
+    )  # fmt: skip
+    assert told.pop("reason") == ""
+    assert {name for name, got in told.items() if got == "reached"} == {"model", "beside"}, told
+    assert beside.read_text() == (data / "peers.json").read_text() == "secret"
+
+
+@pytest.mark.skipif(not WALLS["files_hidden"], reason=f"no Landlock here: {WALLS['files_reason']}")
+def test_a_boards_models_run_behind_that_wall_and_leave_nothing(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        board = releases.supervisor(tmp_path / "board")
+        await board.start()
+        try:
+            assert board.info()["isolation"]["files_hidden"] is True
+            assert (await releases.push(board, releases.make_release(tmp_path / "r")))["state"] == "COMMITTED"
+            seat = board.models.bays["digits"].serving
+            assert seat is not None
+            assert seat.host.spec.hidden == board.store.folder
+            assert seat.host.open_files == ""
+            own = limits.own_folder(seat.host.pid or 0)
+            assert own.is_dir()
+        finally:
+            await board.stop()
+        assert not own.exists()
+
+    asyncio.run(scenario())
+
+
 def test_where_the_kernel_refuses_that_is_said() -> None:
     code = f"""
 import ctypes, os, sys
 sys.path.insert(0, {str(Path(isolation.__file__).parents[3])!r})
-from edgestudio.agent.run import isolation
+from edgestudio.agent.run import isolation, limits
 class Kernel:
     def unshare(self, flags): ctypes.set_errno(1); return -1
 isolation.ctypes.CDLL = lambda *a, **k: Kernel()

@@ -54,7 +54,7 @@ class InstallSteps:
         manifest = self._store.manifest(row.release)
         model: Path = folder / manifest.files[ROLE_MODEL].name
         try:
-            await scan_in_child(model)
+            await scan_in_child(model, hidden=self._store.folder)
         except (ModelFailedError, InputError) as error:
             raise UnfitError(f"The model file was refused: {error.message}", code="hostile-model") from error
         refuse_foreign(model, manifest.requires)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 import psutil
 
 from edgestudio.agent.run.channel import Arena, Array, frame
+from edgestudio.agent.run.limits import own_folder
 from edgestudio.agent.run.link import HostLink
 from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
@@ -63,6 +65,19 @@ class HostSpec:
     """What the release allows and names; see `wire.release.Requirements`."""
     gpu: dict[str, Any] | None = None
     """The board's NVIDIA GPU, None when it has none."""
+    hidden: Path | None = None
+    """The agent's folder: of it the child sees the model's own folder and `readable` alone."""
+    readable: tuple[Path, ...] = ()
+    writable: tuple[Path, ...] = ()
+    """Where it may write, beside devices and a folder for the moment."""
+
+    def walls(self) -> list[str]:
+        """The child's arguments that say which files it may open."""
+        secret = os.environ.get("CREDENTIALS_DIRECTORY")  # systemd's, where the agent has some
+        hidden = [str(self.hidden)] * (self.hidden is not None) + [secret] * bool(secret)
+        hide = [part for folder in hidden for part in ("--hide", str(folder))]
+        read = [part for folder in (self.model.parent, *self.readable) for part in ("--read", str(folder))]
+        return hide + read + [part for folder in self.writable for part in ("--write", str(folder))]
 
 
 @dataclass
@@ -106,6 +121,8 @@ class ModelHost:
         """Hears of a build: {doing, fraction}."""
         self.open_network = ""
         """Why the child still has a network; "" when it has none."""
+        self.open_files = ""
+        """Why the child can still open the board's other files; "" when it cannot."""
         self.death: HostDiedError | None = None
         self._on_death = on_death
         self._closing = False
@@ -143,7 +160,7 @@ class ModelHost:
                 sys.executable, "-m", "edgestudio.agent.run.worker",
                 "--link", str(handles[0]), "--inbox", str(handles[1]), "--outbox", str(handles[2]),
                 "--memory-bytes", str(self.spec.memory_bytes), "--parent", str(os.getpid()),
-                *(["--with-gpu"] if self.spec.gpu else []),
+                *(["--with-gpu"] if self.spec.gpu else []), *self.spec.walls(),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE, pass_fds=handles, start_new_session=True,
                 cwd="/", env=environment(),
@@ -162,7 +179,8 @@ class ModelHost:
             loop.create_task(self._read_tail(), name="host-stderr"),
             loop.create_task(self._wait(), name="host-wait"),
         ]
-        self.open_network = str((await self._await_answer(ready, READY_S)).get("open_network", ""))
+        missing = await self._await_answer(ready, READY_S)
+        self.open_network, self.open_files = str(missing.get("open_network")), str(missing.get("open_files"))
 
     async def load(self, deadline_s: float = LOAD_S, *, derived: Path | None = None) -> Loaded:
         """Open the model, or what was `derived` from it, in the child; ModelFailedError when it cannot be opened."""
@@ -360,6 +378,7 @@ class ModelHost:
     async def _wait(self) -> None:
         assert self._process is not None
         code = await self._process.wait()
+        shutil.rmtree(own_folder(self._process.pid), ignore_errors=True)
         if self._link is not None:
             self._link.close()
         if self._closing:

@@ -8,9 +8,12 @@ import os
 import resource
 import signal
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgestudio.agent.run.isolation import cut_network
+from edgestudio.agent.run.landlock import hide_files
 
 OPEN_FILES = 256
 SYSTEM_BYTES = 128 << 20
@@ -21,12 +24,24 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def confine(memory_bytes: int, parent_pid: int, *, with_gpu: bool = False) -> str:
+@dataclass(frozen=True)
+class Files:
+    """Folders that a process does not see but for `readable`; it writes to `writable` and devices alone."""
+
+    hidden: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+
+
+def confine(
+    memory_bytes: int, parent_pid: int, *, with_gpu: bool = False, files: Files | None = None
+) -> tuple[str, str]:
     """Apply the limits to this process; called before anything is imported that they are to hold.
 
     `with_gpu`: the driver of an NVIDIA GPU reserves address space without end, so that only what is really written
     to can be limited (RLIMIT_DATA instead of RLIMIT_AS).
-    Returns why the network could not be cut off, "" when it is.
+    Returns why the network could not be cut off, and why files could not be hidden; "" where that holds. Without
+    `files` they are left alone.
     """
     if memory_bytes:
         if not with_gpu:
@@ -49,7 +64,25 @@ def confine(memory_bytes: int, parent_pid: int, *, with_gpu: bool = False) -> st
         raise SystemExit(0)
     with contextlib.suppress(OSError):
         os.nice(NICENESS)
-    return open_network
+    open_files = "nobody asked for it"
+    if files is not None:
+        open_files = hide_files(files.hidden, files.readable, (*files.writable, *_own_folder()))
+    return open_network, open_files
+
+
+def own_folder(pid: int) -> Path:
+    """Where the process may keep what a library wants to write for a moment; whoever started it removes it."""
+    return Path(tempfile.gettempdir()) / f"edgestudio-model-{pid}"
+
+
+def _own_folder() -> tuple[str, ...]:
+    folder = own_folder(os.getpid())
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError:
+        return ()
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    return (str(folder),)
 
 
 def physical_bytes() -> int:

@@ -276,7 +276,8 @@ class LivePipeline:
         own = self.seat.host.spec
         path = self.seat.folder / file
         fresh = ModelHost(
-            HostSpec(path, own.pipeline, own.source, None, own.threads, own.memory_bytes), self._lighter_died
+            HostSpec(path, own.pipeline, own.source, None, own.threads, own.memory_bytes, hidden=own.hidden),
+            self._lighter_died,
         )
         try:
             await fresh.start()

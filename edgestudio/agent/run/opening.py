@@ -70,6 +70,7 @@ class Opener:
 
     async def open(self, spec: HostSpec, what: Identity, on_death: DeathListener) -> ModelHost:
         """A host with the model loaded. Raises what the last way that there is says, when none works."""
+        spec = dataclasses.replace(spec, readable=(self._store.folder,))
         host = await _started(spec, on_death)
         troubles: list[str] = []
         try:
@@ -179,7 +180,8 @@ class Opener:
         )
         part = await asyncio.to_thread(self._store.begin, key, what.size_bytes)
         memory = BUILD_ADDRESS_SPACE_BYTES + 16 * what.size_bytes if spec.memory_bytes else 0
-        host = ModelHost(dataclasses.replace(spec, memory_bytes=memory), lambda *_: None)
+        builder = dataclasses.replace(spec, memory_bytes=memory, writable=(part.parent,))
+        host = ModelHost(builder, lambda *_: None)
         host.on_progress = lambda told: progress(str(told.get("doing", "")), _fraction(told.get("fraction")))
         try:
             made = await _made(host, spec, choice, fed, part)

@@ -9,9 +9,11 @@ from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelFailedError,
 from edgestudio.wire.errors import EdgeStudioError
 
 
-async def scan_in_child(path: Path, *, deadline_s: float = 60.0, memory_bytes: int = 2 << 30) -> None:
+async def scan_in_child(
+    path: Path, *, hidden: Path | None = None, deadline_s: float = 60.0, memory_bytes: int = 2 << 30
+) -> None:
     """Scan the model file `path` in a confined child of its own; EdgeStudioError when it must not be opened."""
-    host = ModelHost(HostSpec(model=path, memory_bytes=memory_bytes), lambda *_: None)
+    host = ModelHost(HostSpec(model=path, memory_bytes=memory_bytes, hidden=hidden), lambda *_: None)
     try:
         await host.start()
         await host.ask({"do": "scan", "path": str(path)}, deadline_s)

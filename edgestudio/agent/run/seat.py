@@ -148,6 +148,7 @@ def host_spec(manifest: ReleaseManifest, folder: Path, threads: int, gpu: dict[s
         runtimes=manifest.requires.runtimes,
         accelerators=manifest.requires.accelerators,
         gpu=gpu,
+        hidden=folder.parents[2],  # DATA/slots/MODEL/RELEASE
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import edgestudio
-from edgestudio.agent.run import isolation
+from edgestudio.agent.run import isolation, landlock
 from edgestudio.agent.run.limits import OPEN_FILES
 
 PROBE_S = 10.0
@@ -22,22 +22,28 @@ _PACKAGE_PARENT = Path(edgestudio.__file__).resolve().parent.parent
 async def walls() -> dict[str, Any]:
     """What confines a model on this board: {network_cut, network_reason, open_files, memory, cpu_time, ...}.
 
-    The network is tried in a process of its own, since what a kernel allows is known only by asking it.
+    Network and files are tried in processes of their own, since what a kernel allows is known only by asking it.
     """
-    reason = "it could not be tried"
-    with contextlib.suppress(OSError, ValueError, asyncio.TimeoutError):
+    network, files = await asyncio.gather(_tried(isolation.__file__), _tried(landlock.__file__))
+    return {
+        "process": "a child of its own, killed at its deadline",
+        "network_cut": not network, "network_reason": network, "files_hidden": not files, "files_reason": files,
+        "open_files": OPEN_FILES,
+        "memory_limited": True, "cpu_time_limited": True, "no_new_privileges": sys.platform == "linux",
+    }  # fmt: skip
+
+
+async def _tried(program: str) -> str:
+    """Why the wall that the module at `program` builds does not hold here, "" when it does."""
+    with contextlib.suppress(OSError, ValueError, KeyError, asyncio.TimeoutError):
         probe = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", isolation.__file__,
+            sys.executable, "-I", "-S", program,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL, env=environment(),
         )  # fmt: skip
         said, _ = await asyncio.wait_for(probe.communicate(), PROBE_S)
-        reason = str(json.loads(said)["reason"])
-    return {
-        "process": "a child of its own, killed at its deadline",
-        "network_cut": not reason, "network_reason": reason, "open_files": OPEN_FILES,
-        "memory_limited": True, "cpu_time_limited": True, "no_new_privileges": sys.platform == "linux",
-    }  # fmt: skip
+        return str(json.loads(said)["reason"])
+    return "it could not be tried"
 
 
 def cause_of_death(code: int, because: str) -> tuple[str, str]:

@@ -27,9 +27,11 @@ class Worker:
     Tensors are in shared memory, the rest in the frame.
     """
 
-    def __init__(self, link: socket.socket, inbox: Any, outbox: Any, open_network: str = "") -> None:
+    def __init__(
+        self, link: socket.socket, inbox: Any, outbox: Any, open_network: str = "", open_files: str = ""
+    ) -> None:
         self._link = link
-        self._open_network = open_network
+        self._missing_walls = {"open_network": open_network, "open_files": open_files}
         self._inbox = inbox
         self._outbox = outbox
         self._session: Any = None
@@ -47,7 +49,7 @@ class Worker:
         from edgestudio.agent.run.channel import FrameReader
 
         frames = FrameReader()
-        self._send({"ready": True, "open_network": self._open_network})
+        self._send({"ready": True, **self._missing_walls})
         while data := self._receive():
             for request in frames.feed(data):
                 self._send(self._answer(request))
@@ -238,13 +240,17 @@ def main() -> None:
     parser.add_argument("--memory-bytes", type=int, default=0)
     parser.add_argument("--with-gpu", action="store_true")
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--hide", action="append", default=[])
+    parser.add_argument("--read", action="append", default=[])
+    parser.add_argument("--write", action="append", default=[])
     options = parser.parse_args()
-    open_network = limits.confine(options.memory_bytes, options.parent, with_gpu=options.with_gpu)
+    files = limits.Files(tuple(options.hide), tuple(options.read), tuple(options.write))
+    walls = limits.confine(options.memory_bytes, options.parent, with_gpu=options.with_gpu, files=files)
     from edgestudio.agent.run.channel import Arena
 
     link = socket.socket(fileno=options.link)
     try:
-        Worker(link, Arena(options.inbox), Arena(options.outbox), open_network).serve()
+        Worker(link, Arena(options.inbox), Arena(options.outbox), *walls).serve()
     except (BrokenPipeError, ConnectionResetError):
         sys.exit(0)  # the agent is gone
 

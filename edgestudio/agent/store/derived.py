@@ -43,6 +43,11 @@ class DerivedStore:
         self._ops = ops
         self._root = root
 
+    @property
+    def folder(self) -> Path:
+        """Where everything that was built lies."""
+        return self._root
+
     def prepare(self) -> None:
         """Make the folder and remove what an interrupted build left behind."""
         self._ops.mkdir(self._root)
