@@ -222,13 +222,14 @@ class BoardSession:
         return self._order.is_catching_up
 
     async def records(
-        self, *, after: tuple[str, int] | None = None, acknowledge: bool = False
+        self, *, after: tuple[str, int] | None = None, acknowledge: bool = False, stays: bool = True
     ) -> AsyncGenerator[dict[str, Any], None]:
         """What the board reports, each record once, for as long as the caller listens.
 
         Reconnects with growing pauses and fills what was missed from the board's history, starting behind `after`
         (boot, sequence) where given. With `acknowledge` the board may forget what was yielded here; leave it off
-        for onlookers. What cannot be had any more is a record `gap{from,to}`.
+        for onlookers. What cannot be had any more is a record `gap{from,to}`. Without `stays`, a board that does not
+        trust this studio any more ends it with TrustError; otherwise that is a board that is offline.
         """
         self._order, pause_s = RecordOrder(after), FIRST_PAUSE_S
         while True:
@@ -247,6 +248,8 @@ class BoardSession:
             except (aiohttp.ClientError, OSError) as e:
                 lost = self._link.explain(e)
             self._note("offline", lost)
+            if not stays and isinstance(lost, TrustError):
+                raise lost
             await asyncio.sleep(pause_s * random.uniform(0.7, 1.3))
             pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,10 @@ _BITS = {
 }
 _BITS |= {18: 16, 19: 2, 20: 4, 21: 8, 22: 8}
 _CUSTOM, _FILL, _TILE, _BROADCAST = 32, 94, 69, 130
+_RESHAPE, _RESIZE, _RESIZE_NEAREST, _TRANSPOSE_CONV = 22, 23, 97, 67
+_PAD, _PADV2, _MIRROR_PAD, _ONE_HOT, _RANGE = 34, 60, 100, 85, 96
 _CALL, _IF, _WHILE, _CALL_ONCE, _COMPOSITE = 31, 118, 119, 129, 206
-_INT32, _INT64, _BOOL = 2, 4, 6
+_FLOAT, _INT32, _INT64, _BOOL = 0, 2, 4, 6
 # Custom by name, yet registered by LiteRT itself.
 _BUILT_IN_CUSTOM = frozenset(
     {
@@ -114,8 +117,9 @@ class _Subgraph:
                 self.found.custom[custom[:200] or "without a name"] = None
             inputs = operator.array(1, "i4")
             self._indices(inputs, "an operator's inputs", allows_none=True)
-            self._indices(operator.array(2, "i4"), "an operator's outputs", allows_none=True)
-            self._growth(code, [int(index) for index in inputs])
+            outputs = operator.array(2, "i4")
+            self._indices(outputs, "an operator's outputs", allows_none=True)
+            self._growth(code, [int(index) for index in inputs], [int(index) for index in outputs])
             for target in _targets(code, operator):
                 if not 0 <= target < subgraphs:
                     raise self.found.refuse(f"calls the subgraph {target} of {subgraphs}", "damaged")
@@ -155,39 +159,84 @@ class _Subgraph:
                 f"names the tensor {wrong} of {len(self.tensors)} among {what}", "damaged"
             )
 
-    def _numbers(self, index: int) -> list[int] | None:
+    def numbers(self, index: int) -> list[int] | None:
         """The whole numbers in a small constant tensor, else None."""
         if not 0 <= index < len(self.tensors):
             return None
         tensor = self.tensors[index]
         start, length = self.buffers[tensor.buffer] if tensor.buffer < len(self.buffers) else (0, 0)
-        dtype = {_INT32: "<i4", _INT64: "<i8", _BOOL: "u1"}.get(tensor.kind)
+        dtype = {_INT32: "<i4", _INT64: "<i8", _BOOL: "u1", _FLOAT: "<f4"}.get(tensor.kind)
         size = tensor.elements * tensor.bits // 8
         if dtype is None or not length or size > 512 or length < size:
             return None
-        return [int(number) for number in np.frombuffer(bytes(self.data[start : start + size]), dtype)]
+        stored = np.frombuffer(bytes(self.data[start : start + size]), dtype)
+        is_whole = tensor.kind != _FLOAT or bool((np.isfinite(stored) & (stored == np.trunc(stored))).all())
+        return [int(number) for number in stored] if is_whole else None
 
-    def _growth(self, code: int, inputs: list[int]) -> None:
-        """ModelError when constants make a FILL, TILE or BROADCAST_TO larger than allowed."""
-        if code not in (_FILL, _TILE, _BROADCAST) or len(inputs) < 2:
+    def _growth(self, code: int, inputs: list[int], outputs: list[int]) -> None:
+        """ModelError when constants make an operator's output larger than allowed."""
+        rule = _MADE.get(code)
+        elements = rule([_Given(self, index) for index in inputs]) if rule is not None else None
+        if elements is None:
             return
-        shape = self._numbers(inputs[0] if code == _FILL else inputs[1])
-        if shape is None:
-            return
-        source = (
-            self.tensors[inputs[1 if code == _FILL else 0]]
-            if inputs[1 if code == _FILL else 0] >= 0
-            else None
-        )
-        bits = source.bits if source else 8
-        elements = math.prod(max(int(size), 0) for size in shape)
-        if code == _TILE and source is not None:
-            elements *= max(source.elements, 1)
-        if elements * bits // 8 > self.found.limits.max_made_bytes:
+        target = self.tensors[outputs[0]] if outputs and outputs[0] >= 0 else None
+        size = elements * (target.bits if target else 8) // 8
+        if size > self.found.limits.max_made_bytes:
             raise self.found.refuse(
-                f"makes a runtime allocate {elements * bits // 8} bytes with one operator", "memory-bomb",
+                f"makes a runtime allocate {size} bytes with one operator", "memory-bomb",
                 "No honest model for a board grows like that.",
             )  # fmt: skip
+
+
+class _Given:
+    """One input of an operator: how many elements it has at least, and its numbers where they are in the file."""
+
+    def __init__(self, graph: _Subgraph, index: int) -> None:
+        tensor = graph.tensors[index] if index >= 0 else None
+        self.elements = max(tensor.elements, 1) if tensor else 1
+        self.numbers = graph.numbers(index)
+
+
+def _named(position: int) -> Callable[[list[_Given]], int | None]:
+    """The output has the shape that the input at `position` names."""
+
+    def rule(given: list[_Given]) -> int | None:
+        shape = given[position].numbers if len(given) > position else None
+        return None if shape is None else math.prod(max(size, 0) for size in shape)
+
+    return rule
+
+
+def _tiled(given: list[_Given]) -> int | None:
+    times = given[1].numbers if len(given) > 1 else None
+    return None if times is None else given[0].elements * math.prod(max(count, 0) for count in times)
+
+
+def _padded(given: list[_Given]) -> int | None:
+    """Each axis has one element at least, and so one more than its padding."""
+    pads = given[1].numbers if len(given) > 1 else None
+    if pads is None or len(pads) % 2:
+        return None
+    return math.prod(1 + max(pads[n] + pads[n + 1], 0) for n in range(0, len(pads), 2))
+
+
+def _one_hot(given: list[_Given]) -> int | None:
+    depth = given[1].numbers if len(given) > 1 else None
+    return None if not depth else given[0].elements * max(depth[0], 0)
+
+
+def _ranged(given: list[_Given]) -> int | None:
+    if len(given) < 3 or not all(each.numbers for each in given[:3]):
+        return None
+    start, limit, step = ((each.numbers or [0])[0] for each in given[:3])
+    return max(0, -((start - limit) // step)) if step else None
+
+
+_MADE: dict[int, Callable[[list[_Given]], int | None]] = {
+    _FILL: _named(0), _BROADCAST: _named(1), _RESHAPE: _named(1), _TRANSPOSE_CONV: _named(0), _RESIZE: _named(1),
+    _RESIZE_NEAREST: _named(1), _TILE: _tiled, _PAD: _padded, _PADV2: _padded, _MIRROR_PAD: _padded,
+    _ONE_HOT: _one_hot, _RANGE: _ranged,
+}  # fmt: skip
 
 
 def _targets(code: int, operator: Table) -> list[int]:

@@ -181,12 +181,19 @@ class BoardService:
         return await self._directory.paired(facts, paired.board)
 
     async def unpair(self, board_id: str) -> bool:
-        """Make the board forget this desk, and this desk the board; False when it could not be told."""
+        """Make the board forget this desk, and this desk the board; False when it could not be told.
+
+        Raises the board's own TrustError when it refuses, as it does to the only owner among others: nothing changes.
+        """
         facts = self._directory.get(board_id)
         told = False
-        with contextlib.suppress(EdgeStudioError):
+        try:
             await (await self._directory.session(board_id)).unpair()
             told = True
+        except EdgeStudioError as error:
+            if error.code == "last-owner":
+                raise
+            told = error.code == "not-paired"
         await self._directory.unpaired(facts)
         if facts.is_announced or told:
             self._directory.show(facts)
@@ -214,10 +221,13 @@ class BoardService:
         return self._directory.show(facts)
 
     async def records(self, board_id: str) -> AsyncIterator[dict[str, Any]]:
-        """What a paired board reports from now on, as it travels; ends never. Raises when it is not there."""
+        """What a paired board reports from now on, as it travels; ends never.
+
+        Raises when it is not there at first, and when it does not trust this desk any more.
+        """
         session = await self._directory.session(board_id)
         await session.state()
-        async with contextlib.aclosing(session.records()) as records:
+        async with contextlib.aclosing(session.records(stays=False)) as records:
             async for record in records:
                 yield record
 

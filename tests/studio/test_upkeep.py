@@ -11,7 +11,7 @@ from edgestudio.agent.net.server import AgentServer
 from edgestudio.devices import pairing
 from edgestudio.devices.session import BoardSession
 from edgestudio.studio.app import Studio
-from edgestudio.wire.errors import DeviceError, TrustError, UsageError
+from edgestudio.wire.errors import DeviceError, EdgeStudioError, TrustError, UsageError
 from edgestudio.wire.identity import Identity
 from tests.agent import releases
 from tests.studio.test_boards import desk, until
@@ -40,20 +40,37 @@ def test_an_owner_sees_changes_and_removes_the_other_studios(tmp_path):
                 await studio.trust.remove(row.id, "nobody")
             assert "guest desk" in caught.value.hint
 
+            with pytest.raises(EdgeStudioError) as refused:
+                await studio.boards.unpair(row.id)
+            assert refused.value.code == "last-owner"
+            assert studio.boards.find(row.id).is_paired, "the desk keeps what the board keeps"
+
             async with BoardSession(guest, known) as session:
+                watching = asyncio.ensure_future(_all(session.records(stays=False)))
                 listening = asyncio.ensure_future(anext(session.records()))
                 await until(lambda: session.presence == "online")
                 with pytest.raises(TrustError):
                     await session.unpair(everyone[0]["fingerprint"])
                 await studio.trust.remove(row.id, "guest desk")
                 await until(lambda: session.presence == "offline")
+                with pytest.raises(TrustError):
+                    await asyncio.wait_for(watching, 30)
                 listening.cancel()
                 await asyncio.gather(listening, return_exceptions=True)
                 with pytest.raises(TrustError):
                     await session.state()
             assert [peer["you"] for peer in await studio.trust.peers(row.id)] == [True]
+            board.peers.clear()
+            assert await studio.boards.unpair(row.id) is True, (
+                "a board that forgot this desk need not be told"
+            )
 
     asyncio.run(scenario())
+
+
+async def _all(records):
+    async for _ in records:
+        pass
 
 
 def test_pause_resume_and_another_chance(tmp_path):
