@@ -10,6 +10,9 @@ from pathlib import Path
 from edgestudio.cli.console import Console
 from edgestudio.studio.app import Studio
 
+_NAMED = 5
+"""So many weights without values are named."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """A B."""
@@ -23,6 +26,13 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
     lines: list[str] = []
     for sign, key in (("+", "added"), ("-", "removed"), ("~", "changed")):
         lines.extend(f"{sign} {_entry(entry)}" for entry in result.get(key) or [])
+    unread = list(result.get("unread") or ())
+    if unread:
+        lines.append(
+            f"{len(unread)} weights have no values that can be read and were compared by type and shape alone: "
+            + ", ".join(unread[:_NAMED])
+            + (" …" if len(unread) > _NAMED else "")
+        )
     if result.get("identical"):
         lines.append("The models are identical.")
     console.result(result, "\n".join(lines) or "No difference in structure; the files differ.")

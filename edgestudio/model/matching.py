@@ -5,62 +5,34 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
+from edgestudio.model.dtypes import elements
 from edgestudio.model.graph import Dimension, Graph, Node
+from edgestudio.model.operator_words import WEIGHTED, is_value, meaning
 
 _ALIGN_LIMIT = 4000
 """Up to this many unmatched operators a side are aligned optimally; longer rests in passing order."""
 
-# One word for operators that formats name differently.
-_SAME = {
-    "CONV_2D": "conv", "Conv": "conv", "Conv2D": "conv", "convolution": "conv", "QLinearConv": "conv",
-    "DEPTHWISE_CONV_2D": "conv", "DepthwiseConv2D": "conv", "DepthwiseConv2dNative": "conv", "Convolution": "conv",
-    "GroupConvolution": "conv", "FusedConv": "conv", "Conv1D": "conv",
-    "FULLY_CONNECTED": "dense", "Gemm": "dense", "MatMul": "dense", "Dense": "dense", "linear": "dense",
-    "innerProduct": "dense", "BATCH_MATMUL": "dense", "BatchMatMulV2": "dense", "QGemm": "dense", "matmul": "dense",
-    "QLinearMatMul": "dense", "MatMulInteger": "dense", "MatMulNBits": "dense",
-    "RELU": "relu", "Relu": "relu", "ReLU": "relu", "RELU6": "relu", "Relu6": "relu", "Clip": "relu", "CLIP": "relu",
-    "ADD": "add", "Add": "add", "AddV2": "add", "MUL": "mul", "Mul": "mul", "SUB": "sub", "Sub": "sub",
-    "DIV": "div", "Div": "div", "RealDiv": "div", "SOFTMAX": "softmax", "Softmax": "softmax",
-    "RESHAPE": "reshape", "Reshape": "reshape", "Flatten": "reshape", "flatten": "reshape",
-    "CONCATENATION": "concat", "Concat": "concat", "ConcatV2": "concat", "Concatenate": "concat",
-    "TRANSPOSE": "transpose", "Transpose": "transpose", "PAD": "pad", "Pad": "pad", "LOGISTIC": "sigmoid",
-    "Sigmoid": "sigmoid", "MAX_POOL_2D": "max pool", "MaxPool": "max pool", "MaxPooling2D": "max pool",
-    "AVERAGE_POOL_2D": "average pool", "AveragePool": "average pool", "GlobalAveragePool": "average pool",
-    "MEAN": "average pool", "ReduceMean": "average pool", "GlobalAveragePooling2D": "average pool",
-    "QUANTIZE": "quantize", "QuantizeLinear": "quantize", "DEQUANTIZE": "dequantize",
-    "DequantizeLinear": "dequantize", "UNIDIRECTIONAL_SEQUENCE_LSTM": "lstm", "LSTM": "lstm",
-    "EXPAND_DIMS": "unsqueeze", "ExpandDims": "unsqueeze", "expand_dims": "unsqueeze", "PACK": "stack", "Pack": "stack",
-    "MIRROR_PAD": "pad", "MirrorPad": "pad", "SUM": "reduce sum", "Sum": "reduce sum", "ReduceSum": "reduce sum",
-    "reduce_sum": "reduce sum", "REDUCE_MIN": "reduce min", "ReduceMin": "reduce min", "Min": "reduce min",
-    "reduce_min": "reduce min", "REDUCE_MAX": "reduce max", "ReduceMax": "reduce max", "Max": "reduce max",
-    "reduce_max": "reduce max", "real_div": "div", "slice_by_index": "slice", "SQUARE": "square", "Square": "square",
-    "STRIDED_SLICE": "slice", "SLICE": "slice", "Slice": "slice", "StridedSlice": "slice",
-}  # fmt: skip
-
-WEIGHTED = {"conv", "dense", "lstm", "gru"}
+_WITH_CONSTANTS = {"add", "sub", "mul", "div"}
 Shape = tuple[Dimension, ...] | None
 Signature = tuple[Any, ...] | None
 
 
-def word(op: str) -> str:
-    """The operator's name as all formats share it."""
-    return _SAME.get(op, op.removeprefix("aten::").removeprefix("aten.").lower())
-
-
-def is_value(node: Node) -> bool:
-    """True for a node that is but a constant: formats keep such values with or without one."""
-    return node.op in ("Constant", "Const", "const") and not any(tensor >= 0 for tensor in node.inputs)
-
-
-def match(a: Graph, b: Graph, names: Mapping[str, str] | None = None) -> list[tuple[int, int]]:
+def match(
+    a: Graph,
+    b: Graph,
+    names: Mapping[str, str] | None = None,
+    left_out: tuple[AbstractSet[int], AbstractSet[int]] = (frozenset(), frozenset()),
+) -> list[tuple[int, int]]:
     """Pairs of operators that are the same: by lineage, name, what they write, weights and results, by order.
 
     `names` are those of `a` to those of `b` where a recipe is known to have changed them; they come first.
+    `left_out` are operators of each side that are not matched.
     """
-    skipped_a = {i for i, node in enumerate(a.nodes) if is_value(node)}
-    skipped_b = {j for j, node in enumerate(b.nodes) if is_value(node)}
+    skipped_a = {i for i, node in enumerate(a.nodes) if is_value(node)} | left_out[0]
+    skipped_b = {j for j, node in enumerate(b.nodes) if is_value(node)} | left_out[1]
     found = _by_lineage(a, b, names or {})
     for key in (_by_name, _by_output):
         taken_a, taken_b = skipped_a | set(found), skipped_b | set(found.values())
@@ -75,7 +47,7 @@ def match(a: Graph, b: Graph, names: Mapping[str, str] | None = None) -> list[tu
     taken = skipped_b | set(found.values())
     rest_a = [i for i in range(len(a.nodes)) if i not in found and i not in skipped_a]
     rest_b = [j for j in range(len(b.nodes)) if j not in taken]
-    words_a, words_b = [word(a.nodes[i].op) for i in rest_a], [word(b.nodes[j].op) for j in rest_b]
+    words_a, words_b = [meaning(a.nodes[i]) for i in rest_a], [meaning(b.nodes[j]) for j in rest_b]
     for i, j in _aligned(words_a, words_b):
         found[rest_a[i]] = rest_b[j]
     return sorted(found.items())
@@ -126,13 +98,30 @@ def _with_weights(graph: Graph, node: Node) -> Signature:
 
 
 def _by_weights(graph: Graph, node: Node) -> Signature:
-    weights = _sizes(graph, node.inputs[1:2]) if word(node.op) in WEIGHTED else None
-    return (word(node.op), weights) if weights else None
+    """Operator and how many numbers its weight has: formats put them in different shapes."""
+    said = meaning(node)
+    if said not in WEIGHTED:
+        return None
+    held = [each for each in node.inputs[1:4] if each >= 0 and graph.tensors[each].dtype[:5] != "int32"]
+    shape = graph.tensors[held[0]].shape if held else None
+    count = None if shape is None else elements(shape)
+    return (said, count) if count is not None and count > 1 else None
 
 
 def _by_result(graph: Graph, node: Node) -> Signature:
     result = _sizes(graph, node.outputs[:1])
-    return None if not result or word(node.op) in WEIGHTED else (word(node.op), result)
+    said = meaning(node)
+    if not result or said in WEIGHTED:
+        return None
+    constants = (
+        [_sizes(graph, [each]) for each in node.inputs if each >= 0] if said in _WITH_CONSTANTS else ()
+    )
+    held = [
+        size
+        for size, each in zip(constants, (each for each in node.inputs if each >= 0), strict=False)
+        if size and graph.tensors[each].kind == "constant"
+    ]
+    return (said, result, *sorted(held))
 
 
 def _sizes(graph: Graph, tensors: Sequence[int]) -> tuple[int, ...] | None:
@@ -142,13 +131,13 @@ def _sizes(graph: Graph, tensors: Sequence[int]) -> tuple[int, ...] | None:
 
 
 def _by_name(graph: Graph, node: Node) -> str:
-    return f"{node.name}\0{word(node.op)}" if node.name else ""
+    return f"{node.name}\0{meaning(node)}" if node.name else ""
 
 
 def _by_output(graph: Graph, node: Node) -> str:
     output = next((tensor for tensor in node.outputs if tensor >= 0), -1)
     name = graph.tensors[output].name if output >= 0 else ""
-    return f"{name}\0{word(node.op)}" if name else ""
+    return f"{name}\0{meaning(node)}" if name else ""
 
 
 def _unique(graph: Graph, key: Any, skipped: set[int]) -> dict[str, int]:

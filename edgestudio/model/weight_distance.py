@@ -2,98 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import zip_longest
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations, zip_longest
 from typing import Any
 
 import numpy as np
 
 from edgestudio.model.arrays import Array
-from edgestudio.model.formats.onnx_quantization import quantization_slots
-from edgestudio.model.graph import Graph, Node, Tensor
-from edgestudio.model.matching import WEIGHTED, Shape, is_value, word
+from edgestudio.model.constants import Weights
+from edgestudio.model.folded import (
+    NORMALISATION,
+    TENSORFLOWS_LEAST_EPSILON,
+    Effective,
+    Tail,
+    effective,
+    kernel_places,
+)
+from edgestudio.model.graph import Tensor
+from edgestudio.model.kernels import KINDS
+from edgestudio.model.matching import Shape
+from edgestudio.model.operator_words import WEIGHTED, meaning
+from edgestudio.model.recurrent import gated
 
-Loaders = Mapping[str, Callable[[], Array | None]]
-Folding = Callable[[Array], Array | None]
 _NOTHING = Tensor("", "", None)
-# Output, input, height, width as ONNX, PyTorch, Core ML have them, to the orders of TFLite, its depthwise, TensorFlow.
-_ORDERS = ((0, 2, 3, 1), (1, 2, 3, 0), (2, 3, 1, 0), (2, 3, 0, 1), (1, 0))
-_PASSED = ("DequantizeLinear", "DEQUANTIZE", "Identity", "Cast", "DENSIFY")
-"""What may stand between a weight and the operator that uses it."""
-_BATCH_NORMALISATION = ("batchnormalization", "batch_norm", "fusedbatchnormv3")
 _SURE = 0.02
 """Fingerprints nearer than this are of the same weight, also when it was quantised."""
 _ROUNDING = 1e-5
 """Other formats round weights on their way; what is nearer than this, relative to their length, is the same."""
+_TURNED_AXES = 4
+"""Dimensions of a weight whose every order is tried, where operators do not say what it is."""
 
 
-class Weights:
-    """The weights of one graph: which an operator uses, and their values by name from `weight_loaders`."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the weights of two operators have come to: rows of what differs, and those whose values are not known."""
 
-    def __init__(self, graph: Graph, loaders: Loaders) -> None:
-        self.graph, self._loaders = graph, loaders
-        self._writers, self._readers = graph.producers(), graph.consumers()
-
-    def of(self, node: Node) -> list[Tensor]:
-        """The weights of an operator, also those that are dequantised or cast on their way to it."""
-        parameters = quantization_slots(node.op)
-        found = []
-        for at, tensor in enumerate(node.inputs):
-            seen, writer = tensor, self._writer(tensor)
-            while writer is not None and writer.op in _PASSED and writer.inputs:
-                seen, writer = writer.inputs[0], self._writer(writer.inputs[0])
-            is_data = seen >= 0 and (
-                self.graph.tensors[seen].kind == "constant"
-                or (writer is not None and (is_value(writer) or writer.op.startswith("constexpr_")))
-            )
-            if is_data and at not in parameters:  # a scale or a zero point is told with its tensor
-                found.append(self.graph.tensors[seen])
-        return found
-
-    def real(self, tensor: Tensor) -> Array | None:
-        """The numbers of a weight, integers as what they stand for; None where they cannot be read."""
-        loader = self._loaders.get(tensor.name)
-        return None if loader is None else _real(tensor, loader())
-
-    def normalisation(self, i: int) -> int:
-        """The batch normalisation that alone reads what operator `i` writes, -1 for none."""
-        outputs = self.graph.nodes[i].outputs
-        readers = self._readers.get(outputs[0], []) if outputs else []
-        alone = readers[0] if len(readers) == 1 else -1
-        return alone if alone >= 0 and word(self.graph.nodes[alone].op) in _BATCH_NORMALISATION else -1
-
-    def _writer(self, tensor: int) -> Node | None:
-        at = self._writers.get(tensor, -1)
-        return self.graph.nodes[at] if at >= 0 else None
+    changed: list[dict[str, Any]]
+    unread: list[str]
 
 
-def weight_changes(
-    a: Weights, b: Weights, i: int, j: int, *, same_format: bool, partner: Mapping[int, int]
-) -> list[dict[str, Any]]:
+def kernel_changes(a: Weights, b: Weights, i: int, j: int, tails: tuple[Tail, Tail]) -> Found | None:
+    """How kernel and bias of two operators differ with everything in their tails multiplied in; None if unknown."""
+    first, second = effective(a, i, tails[0].nodes), effective(b, j, tails[1].nodes)
+    if first is None or second is None:
+        return None
+    stored = [
+        [weights.stored(place) for place in kernel_places(weights, at)] for weights, at in ((a, i), (b, j))
+    ]
+    row: dict[str, Any] = {"name": (stored[1] or stored[0])[0].name}
+    types = [side[0].dtype for side in stored if side]
+    if len(set(types)) > 1:
+        row["dtype"] = types
+    kernels = _alike(first.kernel), _alike(second.kernel)
+    if kernels[0].shape != kernels[1].shape:
+        return Found([{**row, "shape": [list(each.kernel.shape) for each in (first, second)]}], [])
+    apart = distance(*kernels)
+    if apart["relative"] > _ROUNDING and meaning(a.graph.nodes[i]) == "dense":
+        apart = min((apart, *_reordered(a, b, i, j, kernels)), key=lambda each: each["relative"])
+    if apart["relative"] > _ROUNDING:
+        row |= apart | _explained(a, b, i, j, tails)
+    rows = [row] if len(row) > 1 else []
+    shift = distance(first.bias, second.bias)
+    if shift["relative"] > _ROUNDING and shift["max_abs"] > _ROUNDING * _reach(first, second):
+        held = [side[1].name for side in stored[::-1] if len(side) > 1]
+        name = next(iter(held), f"bias of {row['name']}")
+        biases = [side[1].dtype for side in stored if len(side) > 1]
+        said = {"dtype": biases} if len(set(biases)) > 1 else {}
+        rows.append({"name": name, **said, **shift, **{key: row[key] for key in ("epsilon",) if key in row}})
+    return Found(rows, [])
+
+
+def weight_changes(a: Weights, b: Weights, i: int, j: int, *, same_format: bool) -> Found:
     """Each weight of operator `i` of `a` that is not that of operator `j` of `b`: its type, shape, distance.
 
-    Distances are `max_abs, relative, cosine`. `partner` are the matched operators: a batch normalisation behind
-    `i` that has none was folded into `j`, and is folded here before its weights are compared.
+    Distances are `max_abs, relative, cosine`.
     """
     node = a.graph.nodes[i]
-    left, right = a.of(node), b.of(b.graph.nodes[j])
-    if not same_format and word(node.op) not in WEIGHTED:
-        left, right = [t for t in left if _is_real(t)], [t for t in right if _is_real(t)]
-    behind = a.normalisation(i) if word(node.op) == "conv" else -1
-    folding = _folding(a, behind) if behind >= 0 and behind not in partner else None
-    is_exact = same_format and folding is None
-    changed = []
-    for place, (old, new) in enumerate(zip_longest(left, right)):
-        if old is None or new is None:  # a bias that a format or a fused operator adds
-            found = {"shape": [_listed(old), _listed(new)]} if is_exact else {}
+    left, right = a.places(node), b.places(b.graph.nodes[j])
+    if not same_format and meaning(node) not in WEIGHTED:
+        left = [each for each in left if _is_real(a.stored(each))]
+        right = [each for each in right if _is_real(b.stored(each))]
+        if len(left) != len(
+            right
+        ):  # limits and factors are attributes in one format and constants in another
+            left = [each for each in left if a.stored(each).shape not in ((), (1,))]
+            right = [each for each in right if b.stored(each).shape not in ((), (1,))]
+    changed: list[dict[str, Any]] = []
+    unread: list[str] = []
+    for one, two in zip_longest(left, right):
+        old = None if one is None else a.stored(one)
+        new = None if two is None else b.stored(two)
+        name = (new or old or _NOTHING).name
+        if one is None or two is None:  # a bias that a format or a fused operator adds
+            found = {"shape": [_listed(old), _listed(new)]} if same_format else {}
         else:
-            found = _change(a, b, old, new, folding and folding[min(place, 1)], is_exact=is_exact)
+            found = _change(a, b, one, two, is_exact=same_format)
+        if found.pop("unread", False):
+            unread.append(name)
         if found:
-            changed.append({"name": (new or old or _NOTHING).name, **found})
-    return changed
+            changed.append({"name": name, **found})
+    return Found(changed, unread)
 
 
-def refined(pairs: list[tuple[int, int]], a: Weights, b: Weights) -> list[tuple[int, int]]:
+def recurrent_changes(a: Weights, b: Weights, i: int, j: int) -> Found:
+    """How the weights of two recurrent layers differ, whatever order their gates are in."""
+    first, second = gated(a, i), gated(b, j)
+    names = [tensor.name for tensor in b.of(b.graph.nodes[j])][:3]
+    if first is None or second is None or first.inputs.shape != second.inputs.shape:
+        return Found([], names)
+    turned = min(first.orders(), key=lambda each: distance(each.inputs, second.inputs)["relative"])
+    sides = ((turned.inputs, second.inputs), (turned.states, second.states), (turned.bias, second.bias))
+    rows = []
+    for at, (one, two) in enumerate(sides):
+        apart = distance(one, two)
+        if apart["relative"] > _ROUNDING:
+            rows.append({"name": names[min(at, len(names) - 1)], **apart})
+    return Found(rows, [])
+
+
+def refined(
+    pairs: list[tuple[int, int]], a: Weights, b: Weights, tails: tuple[dict[int, Tail], dict[int, Tail]]
+) -> list[tuple[int, int]]:
     """The same pairs with operators of one kind and size exchanged where their weights tell which is which.
 
     Branches of a network come in another order in another format; nothing but their weights sets them apart.
@@ -102,14 +132,15 @@ def refined(pairs: list[tuple[int, int]], a: Weights, b: Weights) -> list[tuple[
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, j in pairs:
         node, weights = a.graph.nodes[i], b.of(b.graph.nodes[j])[:1]
-        if word(node.op) in WEIGHTED and weights and weights[0].shape is not None:
-            groups.setdefault((word(node.op), tuple(sorted(map(str, weights[0].shape)))), []).append(i)
+        if meaning(node) in KINDS and weights and weights[0].shape is not None:
+            size = int(np.prod([each for each in weights[0].shape if isinstance(each, int)], dtype=np.int64))
+            groups.setdefault((meaning(node), size), []).append(i)
     for members in groups.values():
         if len(members) < 2:
             continue
         others = [partner[i] for i in members]
-        left = [_fingerprint(a, i, partner) for i in members]
-        right = [_fingerprint(b, j, None) for j in others]
+        left = [_fingerprint(effective(a, i, tails[0][i].nodes)) for i in members]
+        right = [_fingerprint(effective(b, j, tails[1][j].nodes)) for j in others]
         free = set(range(len(others)))
         chosen: dict[int, int] = {}
         for at, print_a in enumerate(left):
@@ -124,16 +155,9 @@ def refined(pairs: list[tuple[int, int]], a: Weights, b: Weights) -> list[tuple[
     return sorted(partner.items())
 
 
-def _fingerprint(weights: Weights, i: int, partner: Mapping[int, int] | None) -> Array | None:
+def _fingerprint(found: Effective | None) -> Array | None:
     """Numbers that do not depend on the order of dimensions: norm, sum, extremes of the weight as it is used."""
-    node = weights.graph.nodes[i]
-    held = weights.of(node)[:1]
-    values = weights.real(held[0]) if held else None
-    behind = weights.normalisation(i) if partner is not None else -1
-    folding = (
-        _folding(weights, behind) if partner is not None and behind >= 0 and behind not in partner else None
-    )
-    values = folding[0](values) if folding and values is not None else values
+    values = None if found is None else found.kernel
     if values is None or not values.size:
         return None
     return np.array([np.linalg.norm(values), np.abs(values).sum(), values.max(), values.min(), values.sum()])
@@ -145,27 +169,95 @@ def _apart(first: Array | None, second: Array | None) -> float:
     return float(np.max(np.abs(first - second) / np.maximum(np.abs(first), np.abs(first).max() * 1e-2)))
 
 
+def _reordered(
+    a: Weights, b: Weights, i: int, j: int, kernels: tuple[Array, Array]
+) -> Iterator[dict[str, float]]:
+    """Distances with the inputs in another order: what is flattened before has its channels first or last."""
+    for weights, at in ((a, i), (b, j)):
+        sizes = _flattened(weights, at, kernels[0].shape[-1])
+        if not sizes:
+            continue
+        parted = kernels[0].reshape(kernels[0].shape[0], *sizes)
+        for order in permutations(range(1, len(sizes) + 1)):
+            yield distance(parted.transpose(0, *order).reshape(kernels[0].shape), kernels[1])
+
+
+def _flattened(weights: Weights, i: int, count: int) -> tuple[int, ...]:
+    """The sizes that were flattened into the inputs of a matrix product, () where there were none."""
+    tensor = weights.graph.nodes[i].inputs[0]
+    for _ in range(6):
+        shape = weights.graph.tensors[tensor].shape or ()
+        sizes = tuple(size for size in shape[1:] if isinstance(size, int) and size > 1)
+        if 2 <= len(sizes) <= _TURNED_AXES and int(np.prod(sizes, dtype=np.int64)) == count:
+            return sizes
+        writer = weights.writer(tensor)
+        if writer is None or not writer.inputs or writer.inputs[0] < 0:
+            return ()
+        tensor = writer.inputs[0]
+    return ()
+
+
+def _explained(a: Weights, b: Weights, i: int, j: int, tails: tuple[Tail, Tail]) -> dict[str, Any]:
+    """Why kernels differ a little: `epsilon` of a normalisation that was folded in, before and after."""
+    given: list[float] = []
+
+    def raised(epsilon: float) -> float:
+        given.append(epsilon)
+        return max(epsilon, TENSORFLOWS_LEAST_EPSILON)
+
+    if (NORMALISATION in tails[0].words) == (NORMALISATION in tails[1].words):
+        return {}
+    first, second = effective(a, i, tails[0].nodes, raised), effective(b, j, tails[1].nodes, raised)
+    if first is None or second is None or max(given) >= TENSORFLOWS_LEAST_EPSILON:
+        return {}
+    kernels = _alike(first.kernel), _alike(second.kernel)
+    if kernels[0].shape != kernels[1].shape or distance(*kernels)["relative"] > _ROUNDING:
+        return {}
+    values = [max(given), TENSORFLOWS_LEAST_EPSILON]
+    return {"epsilon": values if NORMALISATION in tails[0].words else values[::-1]}
+
+
+def _alike(kernel: Array) -> Array:
+    """A kernel without window sizes of 1: a convolution along one axis may be written along two."""
+    return kernel.reshape(*kernel.shape[:2], *(size for size in kernel.shape[2:] if size > 1))
+
+
+def _reach(first: Effective, second: Effective) -> float:
+    """The largest number that a bias is held against: what is lost when such numbers cancel is no difference."""
+    sides = [each.bias for each in (first, second)] + [np.abs(first.kernel).max(initial=0.0, keepdims=True)]
+    return max(float(np.abs(side).max(initial=0.0)) for side in sides)
+
+
 def _is_real(tensor: Tensor) -> bool:
     """True for numbers to compute with; shapes, axes and paddings are whole and depend on the format."""
-    return tensor.dtype.startswith(("float", "bfloat")) or tensor.quantization is not None
+    return tensor.dtype.startswith(("float", "bfloat", "complex")) or tensor.quantization is not None
 
 
-def _change(
-    a: Weights, b: Weights, old: Tensor, new: Tensor, folding: Folding | None, *, is_exact: bool
-) -> dict[str, Any]:
+def _change(a: Weights, b: Weights, one: int, two: int, *, is_exact: bool) -> dict[str, Any]:
+    old, new = a.stored(one), b.stored(two)
     found: dict[str, Any] = {}
     if old.dtype != new.dtype:
         found["dtype"] = [old.dtype, new.dtype]
-    orders = list(_orders(old.shape, new.shape, is_exact=is_exact))
-    if not orders:
+    shapes = [weights.graph.tensors[at].shape for weights, at in ((a, one), (b, two))]
+    first, second = a.value(one), b.value(two)
+    if first is not None and second is not None:
+        if not is_exact:
+            first, second = np.squeeze(first), np.squeeze(second)
+        shapes = [first.shape, second.shape]
+    orders = list(_orders(shapes[0], shapes[1], is_exact=is_exact))
+    if shapes[0] is not None and shapes[1] is not None and not orders:
         return {**found, "shape": [_listed(old), _listed(new)]}
-    first, second = a.real(old), b.real(new)
-    first = folding(first) if folding and first is not None else first
-    if first is None or second is None:
-        return found
-    distances = [d for order in orders if (d := _distance(first, second, order)) is not None]
+    if first is None or second is None or first.ndim != second.ndim:
+        return {**found, "unread": True}
+    distances = [
+        distance(first.transpose(order), second)
+        for order in orders
+        if len(order) == first.ndim and first.transpose(order).shape == second.shape
+    ]
     nearest = min(distances, key=lambda each: each["relative"], default=None)
-    if nearest is not None and nearest["relative"] > (0.0 if is_exact else _ROUNDING):
+    if nearest is None:
+        return {**found, "unread": True}
+    if nearest["relative"] > (0.0 if is_exact else _ROUNDING):
         found.update(nearest)
     return found
 
@@ -179,68 +271,23 @@ def _orders(old: Shape, new: Shape, *, is_exact: bool) -> Iterator[tuple[int, ..
         return
     if old == new:
         yield tuple(range(len(old)))
-        if is_exact:
-            return
-    for order in _ORDERS:
-        if len(order) == len(old) and tuple(old[at] for at in order) == new:
+    if is_exact or len(old) != len(new) or len(old) > _TURNED_AXES:
+        return
+    for order in permutations(range(len(old))):
+        if order != tuple(range(len(old))) and tuple(old[at] for at in order) == new:
             yield order
 
 
-def _distance(first: Array, second: Array, order: tuple[int, ...]) -> dict[str, float] | None:
-    """Largest and relative difference, and cosine."""
-    if first.ndim != len(order) or first.transpose(order).shape != second.shape:
-        return None
-    x, y = first.transpose(order), second
-    lengths = float(np.linalg.norm(x)), float(np.linalg.norm(y))
-    product, apart = lengths[0] * lengths[1], float(np.linalg.norm(x - y))
+def distance(first: Array, second: Array) -> dict[str, float]:
+    """Largest and relative difference, and cosine, of two arrays of one shape."""
+    lengths = float(np.linalg.norm(first)), float(np.linalg.norm(second))
+    product, apart = lengths[0] * lengths[1], float(np.linalg.norm(first - second))
+    reach = max(lengths)
     return {
-        "max_abs": float(np.max(np.abs(x - y), initial=0.0)),
-        "relative": apart / lengths[0] if lengths[0] else float(apart > 0),
-        "cosine": float(np.dot(x.reshape(-1), y.reshape(-1))) / product if product else 1.0,
+        "max_abs": float(np.max(np.abs(first - second), initial=0.0)),
+        "relative": apart / (lengths[0] or reach) if reach else 0.0,
+        "cosine": float(np.vdot(first, second).real) / product if product else float(not reach),
     }
-
-
-def _real(tensor: Tensor, values: Array | None) -> Array | None:
-    if values is None or values.dtype.kind not in "fiub":
-        return None
-    reals = values.astype(np.float64)
-    if tensor.quantization is None or not tensor.quantization.scale:
-        return reals
-    scale, zero = np.array(tensor.quantization.scale), np.array(tensor.quantization.zero_point or [0])
-    axis = tensor.quantization.axis
-    if len(scale) > 1:
-        if axis is None or not -reals.ndim <= axis < reals.ndim or reals.shape[axis] != len(scale):
-            return None
-        shape = [1] * reals.ndim
-        shape[axis] = len(scale)
-        scale = scale.reshape(shape)
-        zero = zero.reshape(shape) if zero.size == scale.size else zero[:1]
-    real: Array = (reals - zero) * scale
-    return real
-
-
-def _folding(weights: Weights, i: int) -> tuple[Folding, Folding] | None:
-    """What folding batch normalisation `i` makes of the weight and the bias before it.
-
-    w' = w * gamma / sqrt(variance + epsilon), and the bias accordingly (Jacob et al., 2018, section 3.2).
-    """
-    node = weights.graph.nodes[i]
-    values = [weights.real(tensor) for tensor in weights.of(node)]
-    if len(values) != 4 or any(each is None for each in values):
-        return None
-    gamma, beta, mean, variance = (np.asarray(each).reshape(-1) for each in values)
-    given = node.attributes.get("epsilon", 1e-5)
-    factor = gamma / np.sqrt(variance + (given if isinstance(given, float) else 1e-5))
-
-    def weight(kernel: Array) -> Array | None:
-        if kernel.shape[:1] != factor.shape:
-            return None
-        return np.asarray(kernel * factor.reshape(-1, *(1,) * (kernel.ndim - 1)))
-
-    def bias(values: Array) -> Array | None:
-        return np.asarray((values - mean) * factor + beta) if values.shape == factor.shape else None
-
-    return weight, bias
 
 
 def _listed(tensor: Tensor | None) -> list[Any] | None:

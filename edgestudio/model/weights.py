@@ -13,7 +13,7 @@ from edgestudio.wire.errors import ModelError
 
 _ROOM = "edgestudio.model.weight_values"
 _READERS = {
-    "onnx": "onnx", "tflite": "plain:tflite", "safetensors": "plain:safetensors", "openvino": "plain:openvino",
+    "onnx": "onnx", "tflite": "tflite", "safetensors": "plain:safetensors", "openvino": "plain:openvino",
     "keras": "keras", "coreml": "coreml", "torchscript": "torch:torchscript", "state-dict": "torch:state_dict",
     "torch-export": "torch_export", "savedmodel": "tensorflow:savedmodel", "graphdef": "tensorflow:graphdef",
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgestudio.model.building import GraphBuilder
 from edgestudio.model.formats.onnx_values import TensorHeader, header_values
 from edgestudio.model.graph import Node, Quantization
@@ -24,12 +26,19 @@ _SLOTS: dict[str, tuple[tuple[int, int, int, bool], ...]] = {
     "QLinearGlobalAveragePool": ((0, 1, 2, True), (0, 3, 4, False)),
     "QLinearSoftmax": ((0, 1, 2, True), (0, 3, 4, False)),
     "QGemm": ((0, 1, 2, True), (3, 4, 5, True), (0, 7, 8, False)),
+    "DynamicQuantizeMatMul": ((1, 2, 3, True),),
+    "MatMulIntegerToFloat": ((0, 2, 4, True), (1, 3, 5, True)),
 }
+_SCALED_LATER = ("ConvInteger", "MatMulInteger")
+"""Operators on whole numbers whose scale is a product behind them: that of the data times that of the weight."""
+_ZERO_POINTS = (2, 3)
 _BIAS_SLOT = {"QLinearConv": 8, "QGemm": 6}
 
 
 def quantization_slots(op: str) -> frozenset[int]:
     """Which inputs of an operator are scales and zero points."""
+    if op in _SCALED_LATER:
+        return frozenset(_ZERO_POINTS)
     return frozenset(slot for _, scale, zero, _ in _SLOTS.get(op, ()) for slot in (scale, zero))
 
 
@@ -60,6 +69,37 @@ def attach_quantization(builder: GraphBuilder, constants: dict[int, TensorHeader
                 dtype,
             )
         _bias(builder, node)
+    if any(node.op in _SCALED_LATER for node in builder.nodes):
+        _scaled_later(builder, constant)
+
+
+def _scaled_later(builder: GraphBuilder, constant: Callable[[int], tuple[float, ...] | None]) -> None:
+    """What dynamic quantisation leaves: whole numbers, then Cast, then Mul by a Mul of the two scales."""
+    writers = {tensor: node for node in builder.nodes for tensor in node.outputs}
+    readers: dict[int, list[Node]] = {}
+    for node in builder.nodes:
+        for tensor in node.inputs:
+            readers.setdefault(tensor, []).append(node)
+    for node in builder.nodes:
+        weight = _get(node.inputs, 1)
+        if node.op not in _SCALED_LATER or weight < 0 or weight in builder.quantizations:
+            continue
+        casts = [each for each in readers.get(_get(node.outputs, 0), []) if each.op == "Cast"]
+        products = [
+            each for cast in casts for each in readers.get(_get(cast.outputs, 0), []) if each.op == "Mul"
+        ]
+        factors = [writers.get(tensor) for each in products for tensor in each.inputs]
+        both = next((each for each in factors if each is not None and each.op == "Mul"), None)
+        scale = next((found for tensor in (both.inputs if both else ()) if (found := constant(tensor))), None)
+        if scale:
+            zero = constant(_get(node.inputs, _ZERO_POINTS[1]))
+            channels = (0 if node.op == "ConvInteger" else 1) if len(scale) > 1 else None
+            builder.quantizations[weight] = Quantization(
+                tuple(float(s) for s in scale),
+                tuple(int(z) for z in zero) if zero else (0,) * len(scale),
+                channels,
+                builder.dtypes[weight],
+            )
 
 
 def _bias(builder: GraphBuilder, node: Node) -> None:

@@ -110,9 +110,10 @@ def stored_constants(path: Path) -> list[tuple[str, str, tuple[int, ...], int, i
             given = data.attributes
             shape = tuple(int(size) for size in given.get("shape", "").split(",") if size.strip().isdigit())
             place = int(given.get("offset") or 0), int(given.get("size") or 0)
+            ports = _ports(layer, "output")
             found.append(
                 (
-                    layer.attributes.get("name", ""),
+                    _tensor_name(ports[0], layer.attributes.get("name", "")) if ports else "",
                     _DTYPES.get(given.get("element_type", ""), ""),
                     shape,
                     *place,
@@ -234,7 +235,7 @@ class _Reader:
     def _output(self, builder: GraphBuilder, key: str, name: str, port: Element) -> int:
         number = port.attributes["id"]
         index = builder.find((key, number), name)
-        builder.names[index] = port.attributes.get("names", "").split(",")[0] or name
+        builder.names[index] = _tensor_name(port, name)
         dims = [dim.text for dim in port.all("dim")]
         shape: tuple[Dimension, ...] = tuple(int(dim) if dim.isdigit() else None for dim in dims)
         precision = port.attributes.get("precision", "").lower()
@@ -250,6 +251,11 @@ class _Reader:
         shape = tuple(int(size) for size in sizes.split(",") if size.strip().isdigit())
         for index in outs:
             builder.describe(index, dtype, shape, "constant", stored or size_bytes(dtype, shape))
+
+
+def _tensor_name(port: Element, layer: str) -> str:
+    """What the tensor of a port is called: the first of its own names, else the name of its layer."""
+    return port.attributes.get("names", "").split(",")[0] or layer
 
 
 def _is_met_again(builder: GraphBuilder, layer: Element, attributes: dict[str, Any]) -> bool:

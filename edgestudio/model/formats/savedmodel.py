@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from edgestudio.model.content import opened, tree_size_bytes
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import size_bytes
-from edgestudio.model.formats.tensor_bundle import variables
+from edgestudio.model.formats.tensor_bundle import Variable, listed, stored
 from edgestudio.model.formats.tensorflow_graph import NodeDef, TensorFlowGraphs, ancestors
+from edgestudio.model.formats.tensorflow_restore import restored
 from edgestudio.model.formats.tensorflow_text import binary
 from edgestudio.model.formats.tensorflow_values import dtype_of, shape_of
 from edgestudio.model.graph import Dimension, Graph, Model, Tensor
@@ -52,13 +54,14 @@ def read(found: Recognised) -> Model:
         info = meta.message(1)
         signatures = _signatures(meta)
         graphs = TensorFlowGraphs(definition.message(2))
-        _main(graphs, definition, signatures)
+        held = _held(folder, warnings)
+        _main(graphs, definition, signatures, held)
         metadata = {f"signature {name}": str(signature) for name, signature in signatures.items()}
         if info is not None:
             metadata["tags"] = ", ".join(info.texts(4))
         metadata["operations"] = str(graphs.operations)
         version = info.text(5) if info is not None else ""
-    weights = _weights(folder, warnings)
+    weights = [each.tensor for each in listed(held)]
     return Model(
         format="savedmodel",
         format_version="schema 1",
@@ -91,8 +94,16 @@ def _signatures(meta: Message) -> dict[str, Signature]:
     return found
 
 
-def _main(graphs: TensorFlowGraphs, definition: Message, signatures: dict[str, Signature]) -> None:
-    """Read the graph behind the default signature, past the wrappers that only call one function."""
+def _main(
+    graphs: TensorFlowGraphs,
+    definition: Message,
+    signatures: dict[str, Signature],
+    held: Mapping[str, Variable],
+) -> None:
+    """Read the graph behind the default signature, past the wrappers that only call one function.
+
+    `held` are the variables of the checkpoint by their keys.
+    """
     index = graphs.reserve()
     nodes = [NodeDef(message) for message in definition.messages(1)]
     signature = signatures.get(_DEFAULT) or next(iter(signatures.values()), None)
@@ -100,9 +111,12 @@ def _main(graphs: TensorFlowGraphs, definition: Message, signatures: dict[str, S
         graphs.add_nodes(index, "main", nodes, None)
         return
     outputs = [reference for reference, *_ in signature.outputs.values()]
+    keys = restored(nodes, graphs.function)
     nodes = ancestors(nodes, outputs)
     # What each argument of the function stands for: the signature's input of that name, or None for a weight.
     roles: dict[str, str | None] = {reference: name for name, (reference, *_) in signature.inputs.items()}
+    variables = {node.name: _variable_of(node, keys, held) for node in nodes if node.op == "VarHandleOp"}
+    variables.update({node.name: node.name for node in nodes if node.op == "Const"})
     function: tuple[str, Message] | None = None
     wrapped = 0  # operations of the function that was entered last, its arguments among them
     for _ in range(_MAX_WRAPPERS):
@@ -118,13 +132,25 @@ def _main(graphs: TensorFlowGraphs, definition: Message, signatures: dict[str, S
             graphs.operations += wrapped
         wrapped = len(inner.views(3)) + len(names)
         function = (call.functions[0], inner)
+        variables = {
+            name: variables[ref] for name, ref in zip(names, call.inputs, strict=False) if ref in variables
+        }
         roles = {name: roles.get(ref) for name, ref in zip(names, call.inputs, strict=False)}
         nodes = [NodeDef(message) for message in inner.messages(3)]
     if function is not None:
         graphs.add_function(index, *function)
     else:
         graphs.add_nodes(index, signature.name, nodes, outputs)
-    graphs.graphs[index] = _named(graphs.graphs[index], signature, roles)
+    graphs.graphs[index] = _named(graphs.graphs[index], signature, roles, variables)
+
+
+def _variable_of(node: NodeDef, keys: Mapping[str, str], held: Mapping[str, Variable]) -> str:
+    """The name of the variable that a handle stands for; `keys` say under which key the checkpoint holds it."""
+    variable = held.get(keys.get(node.name, ""))
+    if variable is not None:
+        return variable.tensor.name
+    shared = node.attributes.get("shared_name")
+    return shared if isinstance(shared, str) and shared else node.name
 
 
 def _only_call(nodes: list[NodeDef]) -> NodeDef | None:
@@ -133,8 +159,14 @@ def _only_call(nodes: list[NodeDef]) -> NodeDef | None:
     return working[0] if len(working) == 1 and working[0].op in _CALLS and working[0].functions else None
 
 
-def _named(graph: Graph, signature: Signature, roles: dict[str, str | None]) -> Graph:
-    """The main graph with the signature's names; weights that are handed in are constants, no inputs."""
+def _named(
+    graph: Graph, signature: Signature, roles: dict[str, str | None], variables: dict[str, str]
+) -> Graph:
+    """The main graph with the signature's names; weights that are handed in are constants, no inputs.
+
+    Handles have the names of their variables, under which the checkpoint holds the values, and constants that are
+    handed in their own.
+    """
     tensors = list(graph.tensors)
     inputs = []
     for index in graph.inputs:
@@ -142,7 +174,8 @@ def _named(graph: Graph, signature: Signature, roles: dict[str, str | None]) -> 
         role = roles.get(old.name)
         if role is None:
             is_variable = old.dtype == "resource"
-            tensors[index] = replace(old, kind="activation" if is_variable else "constant")
+            name = variables.get(old.name, old.name)
+            tensors[index] = replace(old, name=name, kind="activation" if is_variable else "constant")
             continue
         _, dtype, shape = signature.inputs[role]
         known = shape if shape is not None else old.shape
@@ -159,16 +192,17 @@ def _named(graph: Graph, signature: Signature, roles: dict[str, str | None]) -> 
     return replace(graph, tensors=tuple(tensors), inputs=tuple(inputs))
 
 
-def _weights(folder: Path, warnings: list[str]) -> list[Tensor]:
+def _held(folder: Path, warnings: list[str]) -> dict[str, Variable]:
+    """The variables of the checkpoint by their keys, none where it is missing or damaged."""
     index = folder / "variables" / "variables.index"
     if not index.is_file():
-        return []
+        return {}
     if not any((folder / "variables").glob("variables.data-*")):
         warnings.append(
             "the values of the variables are missing (variables/variables.data-*); it cannot be run"
         )
     try:
-        return [each.tensor for each in variables(index)]
+        return stored(index)
     except ModelError as error:
         warnings.append(error.message)
-        return []
+        return {}

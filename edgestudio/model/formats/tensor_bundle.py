@@ -5,6 +5,8 @@ The index is a LevelDB table: https://github.com/google/leveldb/blob/main/doc/ta
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,10 @@ _NOT_WEIGHTS = (
 )
 
 
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_CRC_BYTES = 4
+
+
 class Variable(NamedTuple):
     """A variable of the checkpoint: its type and shape, and in which file, from where on, its bytes lie."""
 
@@ -39,32 +45,70 @@ class Variable(NamedTuple):
     offset: int
 
 
-def variables(index: Path) -> list[Variable]:
-    """The model's variables, those of the optimiser left out; raises ModelError."""
+def listed(found: Mapping[str, Variable]) -> list[Variable]:
+    """The variables that `stored` found, each once."""
+    is_listed_twice = any(key.startswith(_EVERY) for key in found)  # Keras: once more in lists by kind
+    return [variable for key, variable in found.items() if not (is_listed_twice and key.startswith(_AGAIN))]
+
+
+def stored(index: Path) -> dict[str, Variable]:
+    """The model's variables by their keys in the checkpoint, named as the program named them; raises ModelError.
+
+    A name that two share is no name: those are called by their keys.
+    """
     with opened(index) as buffer:
         view = memoryview(buffer)
         try:
-            found = [one for key, value in _entries(view) if (one := _variable(key, value)) is not None]
+            entries = {key.decode("utf-8", "replace"): value for key, value in _entries(view)}
+            given = _given_names(index, entries.get(_OBJECTS))
+            keys = [key for key in entries if key and not any(part in key for part in _NOT_WEIGHTS)]
+            is_listed_twice = any(key.startswith(_EVERY) for key in keys)
+            shared = Counter(
+                given[key]
+                for key in keys
+                if key in given and not (is_listed_twice and key.startswith(_AGAIN))
+            )
+            found = {}
+            for key in keys:
+                name = given.get(key, "")
+                found[key] = _variable(name if shared[name] == 1 else key.removesuffix(_SUFFIX), entries[key])
         except (IndexError, ValueError) as error:
             raise ModelError(
                 f"{index.name} is a checkpoint index that is damaged: {error}.",
                 hint="Copy the whole SavedModel folder again.",
                 code="damaged-model",
             ) from error
-    if any(one.tensor.name.startswith(_EVERY) for one in found):
-        # Keras exports hold every variable a second time, in lists by kind.
-        found = [one for one in found if not one.tensor.name.startswith(_AGAIN)]
     return found
 
 
-def _variable(key: bytes, value: memoryview) -> Variable | None:
-    name = key.decode("utf-8", "replace")
-    if not name or any(part in name for part in _NOT_WEIGHTS):
-        return None
+def _given_names(index: Path, value: memoryview | None) -> dict[str, str]:
+    """Keys of the checkpoint to the names of variables, from the graph of objects that it was saved with.
+
+    `TrackableObjectGraph`, kept as a text of one element: its length, a checksum, its bytes
+    (https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/protobuf/trackable_object_graph.proto).
+    """
+    entry = Message(value) if value is not None else None
+    shards = sorted(index.parent.glob("variables.data-*"))
+    if entry is None or not 0 <= entry.integer(3) < len(shards):
+        return {}
+    with opened(shards[entry.integer(3)]) as buffer:
+        text = memoryview(bytes(buffer[entry.integer(4) : entry.integer(4) + entry.integer(5)]))
+    if not text:
+        return {}
+    length, start = read_varint(text, 0)
+    objects = Message(text[start + _CRC_BYTES : start + _CRC_BYTES + length])
+    return {
+        attribute.text(3): attribute.text(2)
+        for node in objects.messages(1)
+        for attribute in node.messages(2)
+        if attribute.text(2)
+    }
+
+
+def _variable(name: str, value: memoryview) -> Variable:
     entry = Message(value)
     shape = shape_of(entry.message(2)) if 2 in entry else ()
-    dtype = dtype_of(entry.integer(1))
-    tensor = Tensor(name.removesuffix(_SUFFIX), dtype, shape, "constant", entry.integer(5))
+    tensor = Tensor(name, dtype_of(entry.integer(1)), shape, "constant", entry.integer(5))
     return Variable(tensor, entry.integer(3), entry.integer(4))
 
 

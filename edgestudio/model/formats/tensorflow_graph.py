@@ -18,7 +18,12 @@ _LISTS = {
 }  # fmt: skip
 _MAX_OUTPUTS = 10_000
 _SILENT = {"NoOp", "Assert", "_Retval"}
-_TYPE_KEYS = ("dtype", "T", "DstT", "out_type", "output_type", "Tparams")
+_TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "T", "Tparams")
+_COUNTS = {"Shape", "ShapeN", "Size", "Rank"}
+_TESTS = {
+    "Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr", "LogicalNot",
+    "IsNan", "IsInf", "IsFinite", "All", "Any",
+}  # fmt: skip
 _HIDDEN = re.compile(
     r"^(_output_shapes|_class|_XlaMustCompile|config_proto|config|executor_type|_collective.*)$"
 )
@@ -68,6 +73,10 @@ class NodeDef:
     @property
     def dtype(self) -> str:
         """Type of the first output, as far as an attribute tells."""
+        if self.op in _TESTS:
+            return "bool"
+        if self.op in _COUNTS and not isinstance(self.attributes.get("out_type"), str):
+            return "int32"
         return next((value for key in _TYPE_KEYS if isinstance(value := self.attributes.get(key), str)), "")
 
 

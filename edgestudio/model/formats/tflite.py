@@ -51,25 +51,7 @@ def read(found: Recognised, *, is_bound: bool = False) -> Model:
             ) from error
 
 
-def stored_constants(buffer: Buffer) -> list[tuple[str, str, tuple[int, ...], int, int]]:
-    """Name, type, shape, start and size in bytes of every constant; raises FlatBufferError."""
-    file = FlatBuffer(buffer)
-    root = file.root()
-    types = schema()["types"]
-    places = [_place(file, table) for table in root.tables(4)]
-    found = []
-    for graph in root.tables(2):
-        for tensor in graph.tables(0):
-            at, code = tensor.scalar(2, "I"), tensor.scalar(1, "b")
-            start, size = places[at] if at < len(places) else (0, 0)
-            if size and 0 <= code < len(types):
-                found.append(
-                    (tensor.text(3), types[code], tuple(tensor.array(0, np.int32).tolist()), start, size)
-                )
-    return found
-
-
-def _place(file: FlatBuffer, table: Table) -> tuple[int, int]:
+def place(file: FlatBuffer, table: Table) -> tuple[int, int]:
     """Start and size of a buffer's bytes, which in files above 2 GB lie behind the FlatBuffer."""
     offset, size = table.scalar(1, "Q"), table.scalar(2, "Q")
     if offset > 1 and size:
@@ -93,7 +75,7 @@ class _Reader:
 
     def model(self) -> Model:
         root = self.file.root()
-        self.buffers = [_place(self.file, table) for table in root.tables(4)]
+        self.buffers = [place(self.file, table) for table in root.tables(4)]
         self.operators = [self._operator(table) for table in root.tables(1)]
         tables = list(root.tables(2))
         self.subgraph_count = len(tables)

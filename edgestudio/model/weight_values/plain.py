@@ -1,4 +1,4 @@
-"""Weights of formats that keep them as plain bytes at a place that is known: TFLite, safetensors, OpenVINO."""
+"""Weights of formats that keep them as plain bytes at a place that is known: safetensors, OpenVINO."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ from edgestudio.model.arrays import Loader, array_at, mapped
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats import openvino as ir
 from edgestudio.model.formats import safetensors as tensors
-from edgestudio.model.formats import tflite as flat
-
-
-def tflite(found: Recognised) -> dict[str, Loader]:
-    """A function for each constant of every subgraph."""
-    buffer = mapped(found.file)
-    known: dict[str, Loader] = {}
-    for name, dtype, shape, start, size in flat.stored_constants(buffer):
-        known.setdefault(name, partial(array_at, buffer, start, size, dtype, shape))
-    return known
 
 
 def safetensors(found: Recognised) -> dict[str, Loader]:

@@ -11,7 +11,7 @@ from edgestudio.model.arrays import MAX_UNPACKED, Array, Loader, array_at, mappe
 from edgestudio.model.content import Buffer
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import elements
-from edgestudio.model.formats.tensor_bundle import Variable, variables
+from edgestudio.model.formats.tensor_bundle import Variable, stored
 from edgestudio.model.formats.tensorflow_text import binary
 from edgestudio.model.formats.tensorflow_values import dtype_of, listed_elements, shape_of
 from edgestudio.model.message import Message
@@ -28,10 +28,10 @@ def savedmodel(found: Recognised) -> dict[str, Loader]:
     folder = found.file.parent / "variables"
     shards = sorted(folder.glob("variables.data-*"))
     if (folder / "variables.index").is_file():
-        for variable in variables(folder / "variables.index"):
-            if 0 <= variable.shard < len(shards):
-                path = shards[variable.shard]
-                known[variable.tensor.name] = partial(_variable, mapped(path), variable)
+        maps = {number: mapped(path) for number, path in enumerate(shards)}
+        for variable in stored(folder / "variables.index").values():
+            if variable.shard in maps:
+                known[variable.tensor.name] = partial(_variable, maps[variable.shard], variable)
     for meta in Message(binary(mapped(found.file), found.path.name)).messages(2):
         definition = meta.message(2)
         if definition is not None:

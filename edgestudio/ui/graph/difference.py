@@ -49,6 +49,8 @@ def details(row: Mapping[str, Any]) -> str:
     lines = [f"{row.get('op', '')}  {short(row.get('name'))}".rstrip()]
     if row.get("into"):
         lines.append(f"Its work is done by {short(row['into'])}")
+    if row.get("from"):
+        lines.append(f"Its work was done by {short(row['from'])}")
     for key, title in (("operator", "Operator"), ("shape", "Shape"), ("dtype", "Type")):
         if key in row:
             lines.append(f"{title}: {_shown(row[key][0])} → {_shown(row[key][1])}")
@@ -65,6 +67,11 @@ def details(row: Mapping[str, Any]) -> str:
             facts.append(
                 f"largest difference {weight['max_abs']:.3g}, relative {weight['relative']:.2%}, "
                 f"cosine {weight['cosine']:.5f}"
+            )
+        if "epsilon" in weight:
+            old, new = weight["epsilon"]
+            facts.append(
+                f"because a normalisation was folded in with epsilon {new:.4g} in place of {old:.4g}"
             )
         lines.append(f"Weight {short(weight['name'])}: {', '.join(facts)}")
     if len(weights) > _MANY:
@@ -87,7 +94,7 @@ def short(name: object) -> str:
 
 def _title(row: Mapping[str, Any]) -> str:
     keys = ("operator", "attributes", "shape", "dtype", "weights")
-    what = [key for key in keys if key in row] + (["folded"] if row.get("into") else [])
+    what = [key for key in keys if key in row] + (["folded"] if row.get("into") or row.get("from") else [])
     return f"{row.get('op', '')}  {short(row.get('name'))}" + (f"  ({', '.join(what)})" if what else "")
 
 

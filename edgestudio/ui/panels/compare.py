@@ -228,7 +228,9 @@ class ComparePanel(QWidget):
         said = [f"{number[kind]:,} {WORDS[kind]}" for kind in ("changed", "removed", "added") if number[kind]]
         lineage = result.get("lineage")
         made = f" Matched by lineage, through {', '.join(lineage)}." if lineage else ""
-        self._state.setText(f"Operators: {', '.join(said) or 'no difference in structure'}.{made}")
+        unread = len(result.get("unread") or ())
+        unknown = f" {unread:,} weights have no values that can be read." if unread else ""
+        self._state.setText(f"Operators: {', '.join(said) or 'no difference in structure'}.{made}{unknown}")
         a, b = self._rows()
         if a is not None and b is not None and a.layout_path and b.layout_path:
             beside = self.graphs
