@@ -342,8 +342,14 @@ HIDING = {
 """Operators that keep what they learned in a form of their own: neither parameters nor operations are counted."""
 
 
+_KNOWN_DOMAINS = frozenset(
+    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "com.microsoft", "ai.onnx.preview.training"}
+)
+"""What an operator of any other ONNX domain computes, only its maker knows."""
+
+
 def count(format_name: str, call: Call) -> int | None:
-    """Multiply-accumulates of one operator, 0 for one without any, None while shapes are unknown."""
+    """Multiply-accumulates of one operator, 0 for one without any, None while shapes or what it does are unknown."""
     node = call.node
     if node.op in OPAQUE or node.op in HIDING:
         return None
@@ -354,7 +360,8 @@ def count(format_name: str, call: Call) -> int | None:
     rule = rules.get(f"{node.domain}.{name}") if node.domain else None
     rule = rule or rules.get(name)
     if rule is None:
-        return 0
+        is_foreign = format_name == "onnx" and node.domain not in _KNOWN_DOMAINS and not node.subgraphs
+        return None if is_foreign else 0
     try:
         return rule(call)
     except (LookupError, ValueError):

@@ -30,6 +30,18 @@ def test_totals_of_a_known_network(tmp_path: Path) -> None:
     assert summary["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["N", 3, 16, 16]}]
 
 
+def test_what_an_unknown_operator_computes_is_unknown_not_nothing(tmp_path: Path) -> None:
+    node = helper.make_node("FusedDetector", ["x"], ["y"], "detector", domain="com.example.vision")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy"]
+    graph = helper.make_graph([node], "custom", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example.vision", 1)]
+    path = tmp_path / "custom.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    summary = inspect_file(path)
+    assert summary["macs"] is None
+    assert summary["macs_unknown"] == {"FusedDetector": 1}
+
+
 def test_symbolic_dimensions_can_be_set(tmp_path: Path) -> None:
     path = convolution(tmp_path / "made.onnx")
     one, four = inspect_file(path), inspect_file(path, {"N": 4})
