@@ -1,0 +1,1 @@
+"""Every view of the window as pictures, to be looked at by people."""
