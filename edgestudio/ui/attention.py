@@ -58,6 +58,8 @@ class Attention(QObject):
             self._brought = ""
 
     def _deployment(self, row: DeploymentRow) -> None:
+        rows = self._desk.stores.deployments.rows()
+        self._count("timeline", sum(each.state == "running" for each in rows))
         if row.state == "running" and row.id not in self._committed:
             self._committed.add(row.id)
             self._peek("timeline")

@@ -8,7 +8,7 @@ from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtWidgets import QMainWindow
 
 # Raised when docks come or go, so that an older arrangement is not forced on them.
-_VERSION = 1
+_VERSION = 2
 
 
 class Layouts:

@@ -131,7 +131,8 @@ class LibraryQuestions:
     # --- checks and registries
 
     def _check(self, row: ModelRow) -> None:
-        boards = tuple((each.id, f"Board: {each.title}") for each in profiles())
+        in_order = sorted(profiles(), key=lambda each: each.id == "mcu-class")  # the rarest target last
+        boards = tuple((each.id, f"Board: {each.title}") for each in in_order)
         runtimes = tuple((word, f"Runtime: {table.title}") for word, table in runtime_tables().items())
         questions = [Question("target", "Target", kind="choice", choices=(*boards, *runtimes))]
 

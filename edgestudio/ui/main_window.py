@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QInputDialog, QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import QInputDialog, QMainWindow, QWidget
 
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.settings import Settings
@@ -38,8 +38,10 @@ from edgestudio.ui.questions import Questions
 from edgestudio.ui.requests import Requests
 from edgestudio.ui.status_line import StatusLine
 from edgestudio.ui.toolbar import MainToolbar
+from edgestudio.ui.tray import TraySwitches
 from edgestudio.ui.widgets.command_palette import CommandPalette
 from edgestudio.ui.widgets.drop_veil import DropVeil
+from edgestudio.ui.widgets.pages import Pages
 from edgestudio.ui.window_commands import window_commands
 
 TABS = ("welcome", "graph", "results", "compare", "reports", "dashboard")
@@ -72,9 +74,9 @@ class MainWindow(QMainWindow):
         self._build_centre()
         self._build_docks()
         self.menus = MenuSet(desk, self)
-        self.menus.fill(self.menuBar())
+        self.menus.fill(self.menuBar(), requests.recent_files)
         self.addToolBar(MainToolbar(desk, self.menus))
-        self.setStatusBar(StatusLine(desk))
+        self.setStatusBar(StatusLine(desk, TraySwitches(self.docks)))
         self.palette_popup = CommandPalette(desk, self)
         self._veil = DropVeil(self, self.open_files)
         self.attention = Attention(desk, self.docks.peek, self.turn_to, self.docks.set_count, self)
@@ -121,10 +123,7 @@ class MainWindow(QMainWindow):
 
     def _build_centre(self) -> None:
         desk, requests = self.desk, self._requests
-        self.tabs = QTabWidget()
-        self.tabs.setObjectName("centre-tabs")
-        self.tabs.setAccessibleName("Pages")
-        self.tabs.setDocumentMode(True)
+        self.tabs = Pages("centre-tabs", "Pages")
         self.welcome = WelcomePanel(desk, requests.recent_files)
         self.graph = LatePage("graph-page", self._make_graph)
         self.results = LatePage("results-page", self._make_results)
@@ -183,6 +182,7 @@ class MainWindow(QMainWindow):
         shows["help"] = lambda: dialogs.HelpDialog(self).show()
         shows["keys"] = lambda: dialogs.KeysDialog(self.desk.commands, self).show()
         shows["about"] = lambda: dialogs.AboutDialog(self).show()
+        views["tray"] = self.docks.turn_tray
         views["reset"] = self.layouts.reset
         views["full-screen"] = self._full_screen
         views["layout-save"] = self._save_layout

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar, QWidget
 
 from edgestudio.studio.commands import Command
-from edgestudio.ui import icons, theme
+from edgestudio.ui import icons, menu_order, theme
 from edgestudio.ui.desk import Desk
 
 TITLES = {
     "file": "&File", "edit": "&Edit", "model": "&Model", "board": "&Board", "job": "&Jobs", "view": "&View",
     "help": "&Help",
 }  # fmt: skip
+_RECENT_COMMAND = "file.recent_"
 ICONS = {
     "model.open": "open",
     "model.open_sample": "sample",
@@ -73,18 +75,44 @@ class MenuSet(QObject):
         self.refresh()
         theme.changed.connect(self.recolour)
 
-    def fill(self, bar: QMenuBar) -> dict[str, QMenu]:
-        """Put every command into the menu of its group; returns the menus by group."""
+    def fill(self, bar: QMenuBar, recent: Callable[[], Sequence[Path]] = lambda: ()) -> dict[str, QMenu]:
+        """Put every command into the menu of its group; returns the menus by group.
+
+        `recent` gives the files that were opened last, the newest first.
+        """
         menus: dict[str, QMenu] = {}
         for group, title in TITLES.items():
-            mine = [command for command in self._commands if command.group == group]
+            mine = {command.id for command in self._commands if command.group == group}
+            mine -= {name for name in mine if name.startswith(_RECENT_COMMAND)}
             if mine:
                 menus[group] = menu = bar.addMenu(title)
                 menu.setObjectName(f"menu-{group}")
                 menu.setToolTipsVisible(True)
                 menu.aboutToShow.connect(self.refresh)
-                menu.addActions([self.actions[command.id] for command in mine])
+                for name in menu_order.ordered(group, mine):
+                    self._add(menu, name, recent)
         return menus
+
+    def _add(self, menu: QMenu, name: str, recent: Callable[[], Sequence[Path]]) -> None:
+        if not name:
+            menu.addSeparator()
+        elif name == menu_order.RECENT:
+            inside = menu.addMenu("Open recent")
+            inside.setObjectName("menu-recent")
+            menu.aboutToShow.connect(lambda: self._list_recent(inside, recent()))
+        else:
+            menu.addAction(self.actions[name])
+
+    def _list_recent(self, menu: QMenu, paths: Sequence[Path]) -> None:
+        """Name the recent files; a number that stands for none is not listed."""
+        menu.clear()
+        for number, path in enumerate(paths, 1):
+            action = self.actions.get(f"{_RECENT_COMMAND}{number}")
+            if action is not None:
+                action.setText(path.name.replace("&", "&&"))
+                action.setToolTip(str(path))
+                menu.addAction(action)
+        menu.setEnabled(not menu.isEmpty())
 
     def refresh(self) -> None:
         """Enable what can run on the selection."""

@@ -1,8 +1,8 @@
-"""The line at the window's foot: models, boards, jobs, in words."""
+"""The line at the window's foot: the tray's switches, then models, boards, jobs in words."""
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QStatusBar
+from PySide6.QtWidgets import QStatusBar, QWidget
 
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.widgets.text import label
@@ -11,11 +11,12 @@ from edgestudio.ui.widgets.text import label
 class StatusLine(QStatusBar):
     """Counts what the stores hold."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, switches: QWidget) -> None:
         super().__init__()
         self.setObjectName("status-line")
         self.setSizeGripEnabled(False)
         self._desk = desk
+        self.addWidget(switches)
         self._words = label("")
         self._words.setObjectName("status-words")
         self.addPermanentWidget(self._words)

@@ -29,6 +29,7 @@ def window_commands(
     for number in range(1, MOST_RECENTS + 1):
         title = f"Recent file {number}"
         yield _command(f"file.recent_{number}", title, "file", f"Ctrl+{number}", partial(open_recent, number))
+    yield _command("view.tray", "Bottom panel", "view", "Ctrl+J", partial(view, "tray"))
     yield _command("view.layout_save", "Save the layout as …", "view", "", partial(view, "layout-save"))
     yield _command("view.layout_load", "Go to a saved layout …", "view", "", partial(view, "layout-load"))
     yield _command(

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 DASH = "–"
+_FORMATS = {
+    "onnx": "ONNX", "tflite": "TFLite", "coreml": "Core ML", "keras": "Keras", "savedmodel": "SavedModel",
+    "graphdef": "GraphDef", "torchscript": "TorchScript", "torch-export": "torch.export",
+    "state-dict": "state dict", "openvino": "OpenVINO", "tensorrt": "TensorRT",
+}  # fmt: skip
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _COUNTS = ("", "k", "M", "G", "T")
 
@@ -98,6 +103,11 @@ def shape(dimensions: object) -> str:
     return " × ".join("?" if each is None else str(each) for each in dimensions) or "scalar"
 
 
+def format_title(name: str) -> str:
+    """A format's own spelling; one that is not known here is left as it is."""
+    return _FORMATS.get(name, name)
+
+
 def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What `inspect` found, as pairs of a name and a text; unknown ones are left out."""
     version = str(summary.get("format_version") or "")
@@ -105,7 +115,7 @@ def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if isinstance(opsets, Mapping) and opsets:
         version = ", ".join(f"{name or 'ai.onnx'} {number}" for name, number in opsets.items())
     rows: list[tuple[str, str | None]] = [
-        ("Format", summary.get("format") and f"{summary['format']}".upper()),
+        ("Format", summary.get("format") and format_title(f"{summary['format']}")),
         ("Version", version),
         ("Producer", str(summary.get("producer") or "")),
         ("Size", summary.get("size_bytes") and size(summary["size_bytes"])),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from PySide6.QtWidgets import (
     QDialog,
     QDockWidget,
     QLineEdit,
+    QMenu,
     QMessageBox,
     QPushButton,
 )
@@ -23,7 +25,7 @@ from edgestudio.studio.app import Studio
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.paths import Paths
 from edgestudio.studio.rows import JobRow
-from edgestudio.ui import theme
+from edgestudio.ui import menu_order, theme
 from edgestudio.ui.app import App
 from edgestudio.wire.errors import RefusedError
 from tests.ui.parts import SOURCE, board, deployment, model, variant
@@ -222,6 +224,40 @@ def test_nothing_is_cut_off_in_a_small_window(app: App, qtbot) -> None:
             assert button.width() >= button.minimumSizeHint().width(), button.objectName()
     assert app.window.minimumSizeHint().width() <= 1280
     assert app.window.minimumSizeHint().height() <= 800
+
+
+def test_a_long_name_leaves_the_window_on_its_screen(app: App, qtbot) -> None:
+    name = "a-name-that-nobody-should-give-to-a-file-" * 5
+    put(app, model(name=name))
+    put(app, replace(model(name=name), sha256="c" * 64))
+    put(app, board(name=name))
+    app.desk.selected.select_model(SOURCE)
+    for tab in ("graph", "dashboard", "compare", "reports", "results", "welcome"):
+        app.window.turn_to(tab)
+        qtbot.wait(20)
+    for dock in ("properties", "recipe", "jobs"):
+        app.window.docks.peek(dock)
+        qtbot.wait(20)
+    assert app.window.minimumSizeHint().width() <= 853
+    assert app.window.width() == 1280
+
+
+def test_menus_are_in_order_and_name_the_recent_files(app: App, tmp_path: Path) -> None:
+    known = {command.id for command in app.desk.commands}
+    for group, names in menu_order.ORDER.items():
+        mine = {command.id for command in app.desk.commands if command.group == group}
+        listed = {name for name in names if name not in ("", menu_order.RECENT)}
+        assert {name for name in mine if not name.startswith("file.recent_")} <= listed, group
+        assert listed <= known
+    for name in ("one.onnx", "two & a half.onnx"):
+        (tmp_path / name).touch()
+        app.studio.recent.add(tmp_path / name)
+    menu = app.window.findChild(QMenu, "menu-file")
+    assert [each.text() for each in menu.actions()][-1] == "Quit"
+    menu.aboutToShow.emit()
+    recent = app.window.findChild(QMenu, "menu-recent")
+    assert [each.text() for each in recent.actions()] == ["two && a half.onnx", "one.onnx"]
+    assert recent.actions()[0].shortcut() == QKeySequence("Ctrl+1")
 
 
 _FRESH = """

@@ -14,8 +14,9 @@ from PySide6.QtWidgets import (
 )
 
 from edgestudio.studio.commands import Command
-from edgestudio.ui.docks import AREAS, Docks, DockTitle
+from edgestudio.ui.docks import AREAS, TRAY, Docks, DockTitle
 from edgestudio.ui.panels.model_properties import ModelProperties
+from edgestudio.ui.tray import TraySwitches
 from tests.ui.parts import SOURCE, VARIANT, Bench, model, variant
 
 
@@ -59,6 +60,55 @@ def test_lineage_leads_to_relatives(qtbot, bench: Bench) -> None:
     assert bench.desk.selected.model == SOURCE
 
 
+def test_the_tray_folds_away_and_comes_back_with_all_its_tabs(qtbot) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.setCentralWidget(QWidget())
+    docks = Docks(window)
+    for name in AREAS:
+        docks.add(name, QWidget())
+    window.resize(1200, 800)
+    window.show()
+    docks.arrange(1200, 800)
+    switches = TraySwitches(docks)
+    qtbot.addWidget(switches)
+    assert all(docks[name].isHidden() for name in TRAY), "nothing has happened yet"
+    qtbot.waitUntil(lambda: window.centralWidget().height() > 700)
+    switches.findChild(QToolButton, "tray-jobs").click()
+    qtbot.waitUntil(lambda: docks.is_in_front("jobs"))
+    assert not any(docks[name].isHidden() for name in TRAY)
+    assert switches.findChild(QToolButton, "tray-jobs").isChecked()
+    assert not docks.is_in_front("timeline")
+    qtbot.waitUntil(lambda: window.centralWidget().height() < 650)
+    height = docks["jobs"].height()
+    switches.findChild(QToolButton, "tray-notices").click()
+    qtbot.waitUntil(lambda: docks.is_in_front("notices"))
+    switches.findChild(QToolButton, "tray-notices").click()
+    qtbot.waitUntil(lambda: window.centralWidget().height() > 700)
+    docks.turn_tray()
+    qtbot.waitUntil(lambda: docks.is_in_front("notices"))
+    qtbot.waitUntil(lambda: docks["notices"].height() == height)
+    docks.set_count("notices", 2)
+    assert switches.findChild(QToolButton, "tray-notices").text() == "Notices (2)"
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_a_narrow_window_begins_without_its_right_side(qtbot) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    docks = Docks(window)
+    for name in AREAS:
+        docks.add(name, QWidget())
+    window.resize(960, 540)
+    window.show()
+    docks.arrange(960, 540)
+    assert docks["recipe"].isHidden()
+    docks.bring_forward("recipe")
+    assert not docks["recipe"].isHidden()
+    assert not docks["properties"].isHidden(), "they share a place, and so their tabs"
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
 def test_a_dock_floats_and_closes_by_its_own_buttons(qtbot) -> None:
     window = QMainWindow()
     qtbot.addWidget(window)
@@ -70,6 +120,7 @@ def test_a_dock_floats_and_closes_by_its_own_buttons(qtbot) -> None:
     docks.arrange(1200, 800)
     library: QDockWidget = docks["library"]
     qtbot.waitUntil(lambda: isinstance(library.titleBarWidget(), DockTitle))
+    docks.peek("jobs")
     qtbot.waitUntil(lambda: not isinstance(docks["jobs"].titleBarWidget(), DockTitle))
     library.findChild(QToolButton, "dock-library-float").click()
     assert library.isFloating()

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
 
 from edgestudio.ui import wording
-from edgestudio.ui.widgets.text import label
+from edgestudio.ui.widgets.text import ElidedLabel, label
 
 _TOGETHER = "\N{NO-BREAK SPACE}"
 _BETWEEN = f"{_TOGETHER * 2}· {_TOGETHER}"
@@ -21,13 +22,20 @@ class GraphHeader(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("graph-header")
-        self._title = label("", "heading", name="graph-title")
+        self._title = ElidedLabel("", "heading", Qt.TextElideMode.ElideMiddle)
+        self._title.setObjectName("graph-title")
+        self._title.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._facts = label("", "muted", wraps=True, name="graph-facts")
         row = QHBoxLayout(self)
         row.setContentsMargins(16, 8, 16, 2)
         row.setSpacing(12)
         row.addWidget(self._title, 0, Qt.AlignmentFlag.AlignTop)
         row.addWidget(self._facts, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """A long name leaves the facts their half."""
+        super().resizeEvent(event)
+        self._title.setMaximumWidth(max(120, self.width() // 2))
 
     def title(self) -> str:
         """The model's name."""
@@ -47,6 +55,8 @@ class GraphHeader(QWidget):
 def _phrase(name: str, text: str) -> str:
     if name == "Version":
         return f"opset {text.removeprefix('ai.onnx ')}" if "ai.onnx" in text else text
+    if name == "Nodes" and text == "1":
+        return "1 node"
     if name in ("Parameters", "MACs", "Nodes"):
         return f"{text} {name if name == 'MACs' else name.lower()}"
     if name == "Peak activations":

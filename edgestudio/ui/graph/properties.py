@@ -61,7 +61,8 @@ class PropertiesPanel(QWidget):
         self.note = QPlainTextEdit()
         self.note.setObjectName("graph-note")
         self.note.setAccessibleName("Note about this node")
-        self.note.setPlaceholderText("A note, kept beside the model")
+        self.note.setPlaceholderText("Add a note")
+        self.note.setToolTip("Kept beside the model, not in it")
         self.note.setTabChangesFocus(True)
         self.note.setFixedHeight(_EMPTY_NOTE_PX)
         self.note.installEventFilter(self)
@@ -270,7 +271,7 @@ class PropertiesPanel(QWidget):
             f"body {{ color: {colors.text}; }} a {{ color: {colors.accent}; text-decoration: none; }}"
             f"h2 {{ font-size: 14pt; font-weight: 600; margin: 0 0 2px 0; }}"
             f"h3 {{ font-size: 9.75pt; font-weight: 600; color: {colors.muted}; margin: 16px 0 6px 0; }}"
-            f".name, .muted {{ color: {colors.muted}; margin: 0 0 10px 0; }} td {{ padding: 2px 16px 2px 0; }}"
+            f".name, .muted {{ color: {colors.muted}; margin: 0 0 10px 0; }} td {{ padding: 2px 12px 2px 0; }}"
             f".key {{ color: {colors.muted}; }} .tensor {{ margin: 0 0 8px 0; }}"
         )
         self._page.document().setDefaultStyleSheet(style)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import QSize, QTimer, Signal
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
@@ -12,6 +12,7 @@ from edgestudio.ui.widgets.buttons import IconButton
 from edgestudio.ui.widgets.text import label, set_property, set_role
 
 _PAUSE_MS = 120
+_LEAST_PX = 140
 _HELP = (
     "Search by name or operator, or with:\n"
     "op:Conv k>3        kernel larger than 3\n"
@@ -28,6 +29,10 @@ class _Field(QLineEdit):
 
     stepped = Signal(int)
     cleared = Signal()
+
+    def sizeHint(self) -> QSize:
+        """Little: it fills up its row, and is no reason to begin a second one."""
+        return QSize(_LEAST_PX, super().sizeHint().height())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter steps on, Shift+Enter back, Escape clears."""

@@ -16,12 +16,12 @@ from edgestudio.ui.graph.view import GraphView
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.text import label
 
-_SIDE_PX, _NARROW_SIDE_PX, _SIDE_SHARE = 340, 220, 0.38
+_SIDE_PX, _NARROW_SIDE_PX, _SIDE_SHARE = 340, 220, 0.42
 _ROOM_FOR_SIDE_PX = 760
 """A panel that is narrower begins with the graph alone."""
 _ROOM_FOR_BOTH_PX = 480
-_NARROW_PX = 560
-"""Narrower than this there is no room for a strip beside the view."""
+_NARROW_PX = 460
+"""A view narrower than this has no room for a strip beside it."""
 
 
 class GraphStage(QWidget):
@@ -46,7 +46,6 @@ class GraphStage(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The first size decides whether the side begins open; every size how wide it is, until it is dragged."""
         super().resizeEvent(event)
-        self.minimap.setVisible(self.width() > _NARROW_PX)
         if not self._is_moved:
             side = round(min(_SIDE_PX, max(_NARROW_SIDE_PX, self.width() * _SIDE_SHARE)))
             self._split.setSizes([self.width() - side, side])
@@ -54,6 +53,7 @@ class GraphStage(QWidget):
             self._has_size = True
             self._is_side_due = self.width() < _ROOM_FOR_SIDE_PX
             self.toolbar.side.setChecked(not self._is_side_due)
+        self._make_room()
 
     def offer_side(self) -> None:
         """Open the side when something is selected for the first time, where only want of room kept it shut."""
@@ -88,7 +88,7 @@ class GraphStage(QWidget):
         split.addWidget(stage)
         split.addWidget(self.sides)
         split.setSizes([900, _SIDE_PX])
-        split.splitterMoved.connect(lambda *_: setattr(self, "_is_moved", True))
+        split.splitterMoved.connect(self._moved)
         split.setStretchFactor(0, 1)
         split.setStretchFactor(1, 0)
         split.setCollapsible(0, False)
@@ -110,3 +110,13 @@ class GraphStage(QWidget):
     def _side_toggled(self, is_open: bool) -> None:  # noqa: FBT001 - Qt's signature
         self._is_side_due = self._is_side_due and not is_open
         self.sides.setVisible(is_open)
+        self._make_room()
+
+    def _moved(self, *_: int) -> None:
+        self._is_moved = True
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Leave the mini-map out where the view beside the open side would be too narrow for both."""
+        side = self._split.sizes()[1] if self.toolbar.side.isChecked() else 0
+        self.minimap.setVisible(self.width() - side > _NARROW_PX)

@@ -28,7 +28,7 @@ from edgestudio.ui.graph.overlay import Overlay
 
 Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("#", "Name", "Operator", "Output", "Type", "Parameters", "MACs")
-_WIDTHS = (48, 190, 130, 120, 70, 84, 74)
+_WIDTHS = (44, 120, 120, 120, 70, 84, 74)
 _NUMBERS = {0, 5, 6, 7}
 ROOT = QModelIndex()
 

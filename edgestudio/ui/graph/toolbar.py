@@ -60,7 +60,7 @@ class GraphToolbar(QWidget):
         self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
         self.side.setCheckable(True)
         self.side.setChecked(True)
-        self.overlays.setMinimumContentsLength(8)
+        self.overlays.setMinimumContentsLength(9)
         self._zooming = (self.zoom_out, self.zoom, self.zoom_in)
         self._row = self._arrange()
         self.levels.activated.connect(lambda index: self.level_chosen.emit(index - 1))

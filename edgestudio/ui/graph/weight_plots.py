@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QImage, QPainter
 
 from edgestudio.ui import theme
 
-WIDTH_PX, HEIGHT_PX = 280, 72
+WIDTH_PX, HEIGHT_PX = 232, 72
 _SHARP = 2
 _MOST_BARS = 140
 

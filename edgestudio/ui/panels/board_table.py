@@ -11,6 +11,8 @@ from edgestudio.ui import icons, wording
 from edgestudio.ui.dragging import dragged_model
 from edgestudio.ui.panels import board_words
 
+_NAME_PX = 130
+"""So much of a name is seen beside whether the board is there, also in a narrow dock."""
 COLUMNS = ("Board", "Presence", "Paired", "Sensors", "Model", "Temperature", "Hardware", "Address")
 ID_ROLE = Qt.ItemDataRole.UserRole + 1
 SORT_ROLE = Qt.ItemDataRole.UserRole + 2
@@ -46,6 +48,9 @@ class BoardTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(30)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.horizontalHeader().setStretchLastSection(True)
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+        self.setColumnWidth(0, _NAME_PX)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.horizontalHeader().setDefaultAlignment(
             Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         )
@@ -82,6 +87,7 @@ class BoardTable(QTableView):
             item.setText(text)
             item.setData(key or text, SORT_ROLE)
             item.setData(row.id, ID_ROLE)
+            item.setToolTip(text)
         self._model.item(at, 1).setIcon(icons.icon(icon, role))
         self._model.item(at, 3).setIcon(
             icons.icon("simulated", "warning") if row.is_simulated else icons.icon("board")

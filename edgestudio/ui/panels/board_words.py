@@ -36,8 +36,9 @@ def hardware(row: BoardRow) -> str:
 
 
 def abilities(row: BoardRow) -> str:
-    """The processor's architecture and the runtimes."""
-    return " · ".join(part for part in (row.arch, ", ".join(row.runtimes)) if part)
+    """The processor's architecture, where the hardware does not say it, and the runtimes."""
+    arch = row.arch if row.arch != row.hardware else ""
+    return " · ".join(part for part in (arch, ", ".join(row.runtimes)) if part)
 
 
 def accepts_models(row: BoardRow) -> bool:

@@ -91,6 +91,8 @@ class ComparePanel(QWidget):
         for box, name, title in ((self.left, "compare-a", "Model A"), (self.right, "compare-b", "Model B")):
             box.setObjectName(name)
             box.setAccessibleName(title)
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
             box.currentIndexChanged.connect(lambda _: self._show())
         self._build()
         store = desk.stores.models

@@ -99,6 +99,7 @@ class DevicesPanel(QWidget):
                 Button(
                     "This computer", "devices-local", run=lambda: self._desk.run("board.add_this_computer")
                 ),
+                is_narrow=True,
             )
         )
         self._stack.addWidget(scroll)

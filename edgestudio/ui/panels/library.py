@@ -35,7 +35,7 @@ MENU = (
 )  # fmt: skip
 # The narrower the panel, the fewer columns: they go in this order until the name has its room.
 _FIRST_TO_GO = (1, 4, 3)
-_NAME_PX = 160
+_NAME_PX = 200
 
 
 class LibraryTree(QTreeView):

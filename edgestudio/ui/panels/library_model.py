@@ -27,7 +27,7 @@ def caption(row: ModelRow) -> str:
     version = [f"v{row.version}"] if row.version else []
     if row.recipe:
         return " · ".join([*version, row.recipe, *row.tags])
-    parts = [*version, row.format.upper() or "reading …"]
+    parts = [*version, wording.format_title(row.format) or "reading …"]
     if row.summary.get("parameters") is not None:
         parts.append(f"{wording.count(row.summary['parameters'])} parameters")
     return " · ".join([*parts, *row.tags])
@@ -49,7 +49,7 @@ def measured_of(row: ModelRow, store: Store[ModelRow]) -> Mapping[str, Any]:
 def figures(row: ModelRow, measured: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Format, size, accuracy and latency as texts."""
     return (
-        row.format.upper() if row.format else wording.DASH,
+        wording.format_title(row.format) if row.format else wording.DASH,
         wording.size(row.size_bytes),
         wording.accuracy(measured.get("accuracy")),
         wording.latency(measured.get("latency_ms")),

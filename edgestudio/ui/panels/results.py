@@ -24,7 +24,7 @@ from edgestudio.ui.widgets.bars import PairBar
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.flow import FlowLayout
-from edgestudio.ui.widgets.text import IconLabel, label
+from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, label
 
 Verdict = Literal["good", "bad", "muted"]
 _CHOOSE = "Select a variant in the Library to see what its recipe changed."
@@ -288,22 +288,27 @@ class ResultsPanel(QWidget):
 
     def _overview(self, row: ModelRow, variants: Sequence[ModelRow]) -> QWidget:
         parts: list[QWidget] = [label(f"Variants of {row.name}", "title", name="results-title")]
-        for variant in variants:
-            card = QFrame()
-            card.setProperty("kind", "card")
-            line = QHBoxLayout(card)
-            line.setContentsMargins(16, 10, 8, 10)
-            line.setSpacing(24)
-            line.addWidget(label(variant.name, "heading"), 2)
-            for change in changes(variant)[:3]:
-                line.addWidget(
-                    label(f"{change.title.split(',')[0]}\n{change.before} → {change.after}", "caption"), 2
-                )
-            show = Button("Show", "results-show", kind="quiet")
-            show.clicked.connect(lambda _=False, sha=variant.sha256: self._desk.selected.select_model(sha))
-            line.addWidget(show)
-            parts.append(card)
+        parts += [self._line(variant) for variant in variants]
         return _scrolled(parts)
+
+    def _line(self, variant: ModelRow) -> QWidget:
+        """A variant in the list of all: its name above what changed, so that three columns fit a narrow page."""
+        card = QFrame()
+        card.setProperty("kind", "card")
+        grid = QGridLayout(card)
+        grid.setContentsMargins(16, 10, 8, 12)
+        grid.setHorizontalSpacing(16)
+        grid.setVerticalSpacing(6)
+        name = ElidedLabel(variant.name, "heading")
+        grid.addWidget(name, 0, 0, 1, 3)
+        for column, change in enumerate(changes(variant)[:3]):
+            text = f"{change.title.split(',')[0]}\n{change.before} → {change.after}"
+            grid.addWidget(label(text, "caption", wraps=True), 1, column, Qt.AlignmentFlag.AlignTop)
+            grid.setColumnStretch(column, 1)
+        show = Button("Show", "results-show", kind="quiet")
+        show.clicked.connect(lambda: self._desk.selected.select_model(variant.sha256))
+        grid.addWidget(show, 0, 3, 2, 1, Qt.AlignmentFlag.AlignVCenter)
+        return card
 
     def _untouched(self, row: ModelRow) -> QWidget:
         sentence = (

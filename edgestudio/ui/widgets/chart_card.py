@@ -70,6 +70,7 @@ class ChartCard(QFrame):
                 head.addWidget(figure)
             else:
                 self._entries[line] = _entry(number, figure)
+                self._entries[line].hide()  # a stroke says nothing before there is a figure to it
                 legend.addWidget(self._entries[line])
         self._note = label("", "warning", wraps=True, name=f"{name}-note")
         self._note.hide()
@@ -95,6 +96,8 @@ class ChartCard(QFrame):
         """Write a figure of the header; its room only grows, so that its neighbours stand still."""
         figure = self._figures[line]
         if text != figure.text():
+            if not figure.text() and line in self._entries:
+                self._entries[line].show()
             figure.setText(text)
             figure.setMinimumWidth(max(figure.minimumWidth(), figure.sizeHint().width()))
 
