@@ -16,6 +16,8 @@ import hypothesis
 import psutil
 import pytest
 
+from tests.patience import PATIENCE
+
 # How long an example takes says nothing on a machine that is busy or emulated.
 hypothesis.settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -94,7 +96,7 @@ def _nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     children_before = {child.pid for child in me.children(recursive=True)}
     threads_before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 5 * PATIENCE
     while True:
         children = [c for c in me.children(recursive=True) if c.pid not in children_before and _is_alive(c)]
         threads = [

@@ -22,6 +22,7 @@ from edgestudio.wire import api
 from edgestudio.wire.baseline import baseline_of
 from edgestudio.wire.golden import Golden
 from edgestudio.wire.release import HealthLimits, ReleaseFile, ReleaseManifest, Requirements
+from tests.patience import PATIENCE
 
 MODEL = resource("sample", "digits.onnx")
 PIPELINE = resource("sample", "digits.pipeline.yaml")
@@ -130,7 +131,7 @@ async def push(board: Supervisor, release: LocalRelease, key: str = "") -> dict[
 
 async def ended(board: Supervisor, install_id: str, timeout_s: float = 60.0) -> dict[str, Any]:
     """The install's view once it is finished."""
-    until = time.monotonic() + timeout_s
+    until = time.monotonic() + timeout_s * PATIENCE
     while board.install(install_id)["state"] not in FINISHED:
         assert time.monotonic() < until, board.install(install_id)
         await asyncio.sleep(0.05)

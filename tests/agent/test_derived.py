@@ -24,7 +24,7 @@ from edgestudio.wire.release import Requirements
 from tests.agent import releases
 from tests.agent.crashfs import CrashFS, PowerCutError
 from tests.agent.test_host import endless
-from tests.runtime.servers import until
+from tests.patience import until
 
 ONNX = Requirements(runtimes=("onnx",))
 """So that no other library that happens to be installed here is chosen."""

@@ -26,7 +26,7 @@ from edgestudio.runtime.gpu import Gpu
 from edgestudio.wire.errors import ModelError
 from edgestudio.wire.release import Requirements
 from tests.agent import releases
-from tests.runtime.servers import until
+from tests.patience import until
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,

@@ -21,6 +21,7 @@ from edgestudio.agent.run.scanning import scan_in_child
 from edgestudio.runtime.backend import open_session
 from edgestudio.wire.errors import EdgeStudioError
 from tests.agent import releases
+from tests.patience import until
 
 
 def endless(path: Path) -> Path:
@@ -133,10 +134,7 @@ def test_a_crash_of_the_native_library_is_an_error_and_nothing_more() -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
         assert host.pid is not None
         os.kill(host.pid, signal.SIGSEGV)
-        for _ in range(200):
-            if deaths:
-                break
-            await asyncio.sleep(0.02)
+        await until(lambda: deaths)
         assert deaths[0].how == "crash"
         assert "SIGSEGV" in deaths[0].message
         assert not host.is_alive
@@ -275,22 +273,18 @@ async def _switch_and_crash(tmp_path: Path) -> None:
 
         for number in range(3):
             bay = board.models.bays["digits"]
-            for _ in range(400):
-                if bay.serving is not None and bay.serving.host.is_alive:
-                    break
-                await asyncio.sleep(0.05)
+            await until(lambda bay=bay: bay.serving is not None and bay.serving.host.is_alive)
             assert bay.serving is not None
             assert bay.serving.manifest.version == "2.0.0", number
             os.kill(bay.serving.host.pid or 0, signal.SIGSEGV)
             await asyncio.sleep(0.3)
-        for _ in range(400):
+
+        def went_back() -> bool:
             view = board.state()["models"]["digits"]
-            if view["active"]["version"] == "1.0.0" and view["serving"]:
-                break
-            await asyncio.sleep(0.05)
+            return view["active"]["version"] == "1.0.0" and view["serving"] is True
+
+        await until(went_back)
         view = board.state()["models"]["digits"]
-        assert view["active"]["version"] == "1.0.0"
-        assert view["serving"] is True
         assert any("died 3 times" in why for why in view["quarantine"].values())
         names = [record.get("name") for record in board.history(0, 500)]
         assert names.count("model.died") == 3

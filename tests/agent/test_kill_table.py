@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 # point -> what must be active after the restart has done its work
 OLD, NEW = "1.0.0", "2.0.0"
 POINTS = [
@@ -46,7 +48,7 @@ def drive(*arguments: object, kill_at: str = "", expect_kill: bool = False) -> d
     environment = {**os.environ, "EDGESTUDIO_KILL_AT": kill_at}
     done = subprocess.run(
         [sys.executable, "-m", "tests.agent.driver", *map(str, arguments)],
-        capture_output=True, text=True, env=environment, timeout=100,
+        capture_output=True, text=True, env=environment, timeout=100 * PATIENCE,
     )  # fmt: skip
     if expect_kill:
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]

@@ -30,7 +30,8 @@ from edgestudio.wire.errors import EdgeStudioError
 from edgestudio.wire.progress import Silent
 from edgestudio.wire.records import Window
 from tests.agent import releases
-from tests.runtime.servers import model_server, mosquitto, until, web_server
+from tests.patience import PATIENCE, until
+from tests.runtime.servers import model_server, mosquitto, web_server
 
 DIGITS = np.load(releases.DATA)["x"]
 
@@ -161,7 +162,7 @@ def test_mqtt_in_and_out(tmp_path: Path) -> None:
             )
             await until(lambda: bay.live is not None and bay.live._intake is not None)
             assert bay.live is not None
-            await asyncio.wait_for(bay.live._intake.is_connected.wait(), 20)  # type: ignore[union-attr]
+            await asyncio.wait_for(bay.live._intake.is_connected.wait(), 20 * PATIENCE)  # type: ignore[union-attr]
             async with aiomqtt.Client("127.0.0.1", port) as client:
                 await client.subscribe("digit")
                 for item in DIGITS[:3]:

@@ -15,7 +15,8 @@ from edgestudio.agent.supervisor import Supervisor
 from edgestudio.runtime.backend import open_session
 from tests.agent import releases
 from tests.agent.test_live import DIGITS, counted, events, pushed, run, windows
-from tests.runtime.servers import model_server, until, web_server
+from tests.patience import until
+from tests.runtime.servers import model_server, web_server
 
 
 def test_a_flood_is_dropped_by_the_pipelines_own_policy_and_counted(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from edgestudio.devices.session import BoardSession
 from edgestudio.wire.errors import EdgeStudioError
 from edgestudio.wire.identity import Identity
 from tests.agent import releases
+from tests.patience import PATIENCE
 
 READY = re.compile(r"ready on (\S+):(\d+)")
 CODE = re.compile(r"pairing code: (\S+)")
@@ -56,7 +57,7 @@ class Agent:
     def end(self, number: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(20)
+        code = self.process.wait(20 * PATIENCE)
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
@@ -110,7 +111,7 @@ def test_push_over_tls_then_kill_in_the_middle_then_push_again(tmp_path: Path) -
     async def killed(board: KnownBoard, port: int) -> None:
         async with BoardSession(identity, _at(board, port)) as session:
             with pytest.raises(EdgeStudioError):
-                await asyncio.wait_for(push(session, publisher, second, "2.0.0"), 10)
+                await asyncio.wait_for(push(session, publisher, second, "2.0.0"), 10 * PATIENCE)
 
     async def again(board: KnownBoard, port: int) -> None:
         async with BoardSession(identity, _at(board, port)) as session:
@@ -127,7 +128,7 @@ def test_push_over_tls_then_kill_in_the_middle_then_push_again(tmp_path: Path) -
     with running(data, "--simulate", "pi5", env={"EDGESTUDIO_KILL_AT": "chunk"}) as agent:
         with contextlib.suppress(asyncio.TimeoutError):
             asyncio.run(killed(board, agent.port))
-        assert agent.process.wait(20) == -signal.SIGKILL
+        assert agent.process.wait(20 * PATIENCE) == -signal.SIGKILL
     with running(data, "--simulate", "pi5") as agent:
         asyncio.run(again(board, agent.port))
         status = subprocess.run(

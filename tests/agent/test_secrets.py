@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 from edgestudio.devices.pairing import pair
@@ -15,6 +16,7 @@ from edgestudio.wire.identity import Identity
 from tests.agent import releases
 from tests.agent.test_process import CODE, push, running
 from tests.agent.test_uplink_process import write
+from tests.patience import PATIENCE
 
 PASSWORD, TOKEN = "pa55-0f-the-br0ker", "t0ken-0f-the-webh00k"
 
@@ -45,9 +47,8 @@ def test_secrets_are_in_no_log_no_record_and_no_answer(tmp_path: Path) -> None:
                 names.update(str(r.get("name")) for r in await session.history(0))
                 return {"model.died", "uplink.failed"} <= names
 
-            for _ in range(400):
-                if await told():
-                    break
+            end = time.monotonic() + 20 * PATIENCE
+            while not await told() and time.monotonic() < end:  # noqa: ASYNC110  the condition asks a board
                 await asyncio.sleep(0.05)
             assert {"model.died", "uplink.failed", "pairing.paired"} <= names
             questions = (

@@ -14,6 +14,7 @@ from edgestudio.agent.store.fsops import DiskOps
 from edgestudio.agent.store.state import BoardState, ModelRow, StateFile, decode, encode
 from edgestudio.wire.errors import DeviceError
 from tests.agent import releases
+from tests.patience import until
 
 
 class FailingOps(DiskOps):
@@ -175,11 +176,7 @@ async def _lost(tmp_path: Path) -> None:
         assert "unreadable" in state["safe_mode"]
         assert state["models"]["digits"]["serving"] is False
         board.resume("digits")
-        for _ in range(200):
-            if board.state()["models"]["digits"]["serving"]:
-                break
-            await asyncio.sleep(0.05)
-        assert board.state()["models"]["digits"]["serving"] is True
+        await until(lambda: board.state()["models"]["digits"]["serving"] is True)
     finally:
         await board.stop()
 
@@ -220,10 +217,7 @@ async def _rot(tmp_path: Path) -> None:
     board = releases.supervisor(folder)
     await board.start()
     try:
-        for _ in range(200):
-            if board.ledger.open_row is None and board.state()["models"]["digits"]["serving"]:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: board.ledger.open_row is None and board.state()["models"]["digits"]["serving"])
         assert board.state()["models"]["digits"]["active"]["version"] == "1.0.0"
         assert board.state()["models"]["digits"]["serving"] is True
         (way_back,) = [row for row in board.store.state.installs.values() if row.is_revert]

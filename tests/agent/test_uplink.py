@@ -22,8 +22,9 @@ from edgestudio.runtime.uplink import Uplink
 from edgestudio.wire import uplink as wire
 from edgestudio.wire.errors import EdgeStudioError, InputError, TrustError
 from edgestudio.wire.identity import Identity
+from tests.patience import PATIENCE, until
 from tests.runtime.mqtt_faults import Between, between
-from tests.runtime.servers import mosquitto, until
+from tests.runtime.servers import mosquitto
 
 pytest.importorskip("aiomqtt")
 
@@ -183,7 +184,7 @@ def test_a_broker_with_ten_places_loses_messages_and_no_record(tmp_path: Path) -
 
     more = ["max_queued_messages 10", "max_inflight_messages 5", "sys_interval 1"]
     with mosquitto(tmp_path, more=more) as port:
-        asyncio.run(asyncio.wait_for(scenario(port), 90))
+        asyncio.run(asyncio.wait_for(scenario(port), 90 * PATIENCE))
     assert dropped[-1] > 0
 
 

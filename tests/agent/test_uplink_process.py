@@ -21,12 +21,11 @@ from cryptography.x509.oid import NameOID
 from edgestudio.devices.known import KnownBoards
 from edgestudio.devices.pairing import pair
 from edgestudio.runtime.board_policy import load_board_policy
-from edgestudio.studio.app import Studio
-from edgestudio.studio.paths import default_paths
 from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.identity import Identity
 from tests.agent.test_process import CODE, running
-from tests.runtime.servers import mosquitto, until
+from tests.patience import PATIENCE, until
+from tests.runtime.servers import mosquitto
 
 
 class Authority:
@@ -46,7 +45,7 @@ class Authority:
     def _write(
         self, name: str, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_ca: bool = False
     ) -> tuple[Path, Path]:
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.datetime.now(datetime.timezone.utc)
         where = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
@@ -74,7 +73,10 @@ def write(path: Path, document: dict[str, object]) -> Path:
     return path
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a whole desk takes part, which needs Python 3.11")
 def test_a_real_board_reports_through_a_broker_with_certificates(tmp_path: Path) -> None:
+    from edgestudio.studio.paths import default_paths
+
     plant = Authority(tmp_path)
     certificate, key = plant.certificate("broker")
     more = [f"cafile {plant.ca}", f"certfile {certificate}", f"keyfile {key}", "require_certificate true"]
@@ -100,7 +102,8 @@ def test_a_real_board_reports_through_a_broker_with_certificates(tmp_path: Path)
             words = ["watch", "line 3", "--broker", str(described), "--for", "5", "--json"]
             said = subprocess.run(
                 [sys.executable, "-m", "edgestudio", *words],
-                capture_output=True, text=True, env={**os.environ, "EDGESTUDIO_HOME": str(paths.home)}, timeout=100,
+                capture_output=True, text=True, timeout=100 * PATIENCE,
+                env={**os.environ, "EDGESTUDIO_HOME": str(paths.home)},
             )  # fmt: skip
             assert said.returncode == 0, said.stderr
             records = [json.loads(line) for line in said.stdout.splitlines()]
@@ -111,6 +114,8 @@ def test_a_real_board_reports_through_a_broker_with_certificates(tmp_path: Path)
 
 async def _in_the_window(board: str, described: Path, at_least: int) -> None:
     """The window has a `broker.yaml` of its own, and the same records end in the same history."""
+    from edgestudio.studio.app import Studio
+
     studio = Studio()
     described.rename(studio.paths.broker)
     try:

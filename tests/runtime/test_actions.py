@@ -31,7 +31,8 @@ from edgestudio.runtime.live import Broker
 from edgestudio.runtime.pipeline import parse_pipeline
 from edgestudio.runtime.remote import Breaker, HourlyBudget, RemoteAsker, outputs_of, request_of
 from edgestudio.wire.errors import DeviceError, InputError, RecipeError
-from tests.runtime.servers import model_server, mosquitto, until, web_server
+from tests.patience import PATIENCE, until
+from tests.runtime.servers import model_server, mosquitto, web_server
 
 CAT = {"label": "cat", "index": 1, "confidence": 0.9, "is_accepted": True}
 
@@ -182,7 +183,7 @@ def test_mqtt_publishes_and_connects_again(tmp_path: Path) -> None:
                     got.extend([(str(message.topic), json.loads(message.payload))])
 
         listener = asyncio.get_running_loop().create_task(listen())
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), 10 * PATIENCE)
         action = MqttAction(kind="mqtt", broker=Broker(port=port), topic="answers/a", qos=1)
         counts = await _delivered([action], BoardPolicy(), Told(), [CAT, CAT], 2)
         await until(lambda: len(got) == 2)

@@ -24,7 +24,8 @@ from edgestudio.runtime.pipeline import Runner, load_pipeline, parse_pipeline
 from edgestudio.runtime.sources import FolderSource, RawLayout
 from edgestudio.runtime.streams import open_feed
 from edgestudio.wire.errors import EdgeStudioError, InputError, RecipeError
-from tests.runtime.servers import mosquitto, until
+from tests.patience import PATIENCE, until
+from tests.runtime.servers import mosquitto
 
 
 def _wav(path: Path | io.BytesIO, samples: np.ndarray[Any, Any], rate_hz: int = 8000) -> None:
@@ -243,7 +244,7 @@ def test_mqtt_items_arrive_and_the_source_survives_its_broker(tmp_path: Path) ->
         intake = MqttIntake(source, policy, offer, lambda name, text, **_: events.append(name))
         await intake.start()
         try:
-            await asyncio.wait_for(intake.is_connected.wait(), 20)
+            await asyncio.wait_for(intake.is_connected.wait(), 20 * PATIENCE)
             async with aiomqtt.Client("127.0.0.1", port, username="board", password="pa55") as client:
                 await client.publish("cam/1", b"one", qos=1)
                 await client.publish("cam/2", b"x" * 11, qos=1)

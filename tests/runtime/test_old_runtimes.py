@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from tests.patience import PATIENCE
 from tests.runtime.test_scan import add, external, ints, loop, save
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,7 +67,7 @@ def ask(script: str, version: str, *paths: Path) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script, *map(str, paths)],
-        capture_output=True, text=True, env=environment, timeout=100,
+        capture_output=True, text=True, env=environment, timeout=100 * PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -25,7 +25,7 @@ def test_an_identity_is_made_once_and_its_key_is_private(tmp_path: Path) -> None
 def test_the_certificate_suits_a_board_without_a_clock(tmp_path: Path) -> None:
     pem = Identity.load_or_create(tmp_path, "board").cert_pem
     certificate = x509.load_pem_x509_certificate(pem.encode())
-    assert certificate.not_valid_before_utc == datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    assert certificate.not_valid_before_utc == datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
     assert certificate.not_valid_after_utc.year == 9999
     assert certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     key = certificate.public_key()

@@ -22,6 +22,7 @@ from edgestudio.agent.supervisor import Supervisor
 from edgestudio.wire import api, tls
 from edgestudio.wire.identity import Identity
 from tests.agent import releases
+from tests.patience import PATIENCE, until
 
 EXAMPLES = 400
 MEMORY_GROWTH_BYTES = 48 << 20
@@ -153,7 +154,7 @@ async def ask(scene: Scene, role: api.Role | None, method: str, path: str, **req
     """The status, 0 where the board closed the connection (its right with nonsense)."""
     try:
         async with scene.clients[role].request(
-            method, path, timeout=aiohttp.ClientTimeout(total=30), allow_redirects=False, **request
+            method, path, timeout=aiohttp.ClientTimeout(total=30 * PATIENCE), allow_redirects=False, **request
         ) as answer:
             await answer.read()
             return answer.status
@@ -229,9 +230,8 @@ async def still_well(made: Scene) -> None:
     assert await ask(made, "viewer", "GET", api.STATE) == 200
     assert made.board.state()["models"]["digits"]["serving"] is True
     assert made.board.state()["phase"] == "IDLE"
-    async with asyncio.timeout(30):  # bodies that never came are given up, and nothing of them stays
-        while len(answering()) > len(made.clients):  # noqa: ASYNC110  the condition is the loop's own
-            await asyncio.sleep(0.2)
+    # Bodies that never came are given up, and nothing of them stays.
+    await until(lambda: len(answering()) <= len(made.clients), 30)
 
 
 def answering() -> list[asyncio.Task[Any]]:
@@ -278,7 +278,7 @@ def test_garbage_on_sockets_leaves_the_board_as_it_was(tmp_path: Path) -> None:
                     writer.transport.abort()
                 for text in TEXTS:
                     async with made.clients[role].ws_connect(api.STREAM) as socket:
-                        assert (await socket.receive_json(timeout=10))["k"] == "hello"
+                        assert (await socket.receive_json(timeout=10 * PATIENCE))["k"] == "hello"
                         await socket.send_str(text)
                         await socket.send_bytes(os.urandom(40))
                 for frame in FRAMES:
