@@ -2,7 +2,7 @@
 # Prepares a folder in which an aarch64 Python with the agent's dependencies runs under an emulator on x86-64, so that
 # the agent's own tests can be run as on a board (functionally: an emulator says nothing of speed).
 #   sh installers/agent/emulated_board.sh FOLDER && EDGESTUDIO_EMULATED_BOARD=FOLDER \
-#       .venv/bin/python -m pytest tests/emulated/test_aarch64.py
+#       .venv/bin/python -m pytest tests/emulated/test_aarch64.py          (-k test_link: one file; what passed is not run again)
 # Preparing takes a minute and 430 MB; the whole job with a desk takes three minutes, the rooms' own tests may take hours.
 # Needs Debian's qemu-user-static and the package index. Changes nothing outside FOLDER: the foreign packages are
 # unpacked there from a package list of their own.
@@ -35,14 +35,19 @@ rm -rf "$folder/lib"
 "$python" -m pip install --quiet --target "$folder/lib" --implementation cp --python-version 3.11 --only-binary=:all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
     aiohttp cryptography 'numpy<2.4' pillow psutil 'pydantic>=2.10,<3' pyyaml securesystemslib spake2 tuf zeroconf 'onnxruntime==1.22.1' \
-    pytest pytest-timeout hypothesis onnx                         # what the tests themselves use
+    pytest pytest-timeout hypothesis onnx aiomqtt platformdirs psygnal   # what the tests themselves use, a desk among it
 # What starts this Python starts the emulator; naming itself by the script's path, it starts its children the same way.
+# The processor is a Raspberry Pi 4's: with all that the emulator knows, Python takes four times as long.
 cat >"$folder/python" <<LAUNCHER
 #!/bin/sh
-exec qemu-aarch64-static -L "$root" -0 "$folder/python" -E PYTHONPATH="$folder/lib:\${PYTHONPATH:-}" \\
+exec qemu-aarch64-static -cpu cortex-a72 -L "$root" -0 "$folder/python" -E PYTHONPATH="$folder/lib:\${PYTHONPATH:-}" \\
     -E SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "$root/usr/bin/python3.11" "\$@"
 LAUNCHER
 chmod +x "$folder/python"
+# Started thousands of times, it must not compile its own library each time. A Python 3.11 of this machine does it sooner.
+compiler="$python"
+"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || compiler="$folder/python"
+"$compiler" -m compileall -q "$root/usr/lib/python3.11"
 "$folder/python" -c 'import platform, subprocess, sys
 import numpy, cryptography, aiohttp, onnxruntime
 subprocess.run([sys.executable, "-c", "import platform; assert platform.machine() == \"aarch64\""], check=True)
