@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 logging.disable(logging.WARNING)
 how, model, data, out = sys.argv[1:5]
-x = np.load(data)["x"]
+with np.load(data) as file:
+    x = file["x"]
 class Rows:
     def __init__(self): self.rows = iter(x)
     def get_next(self):

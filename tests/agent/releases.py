@@ -22,11 +22,11 @@ from edgestudio.wire import api
 from edgestudio.wire.baseline import baseline_of
 from edgestudio.wire.golden import Golden
 from edgestudio.wire.release import HealthLimits, ReleaseFile, ReleaseManifest, Requirements
+from tests.digits import digits
 from tests.patience import PATIENCE
 
 MODEL = resource("sample", "digits.onnx")
 PIPELINE = resource("sample", "digits.pipeline.yaml")
-DATA = resource("sample", "digits_test.npz")
 SHORT = HealthLimits(trial_s=1.0, trial_inferences=10)
 
 
@@ -62,7 +62,7 @@ def make_release(
     """A release of the sample model, or of `model`, with golden answers, samples and a baseline."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Path] = {"model": model, **(extra or {})}
-    data = np.load(DATA)["x"][:24]
+    data = digits()[:24]
     if pipeline:
         files["pipeline"] = PIPELINE
         samples = folder / "samples.npz"

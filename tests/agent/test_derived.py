@@ -273,6 +273,5 @@ def test_a_slow_model_starts_faster_the_next_time(tmp_path: Path, monkeypatch: p
 
 
 def _rows() -> Any:
-    import numpy as np
 
-    return np.load(releases.DATA)["x"][:4]
+    return releases.digits()[:4]

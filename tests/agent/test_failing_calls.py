@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgestudio.devices.known import KnownBoard
@@ -82,9 +81,9 @@ def test_an_agent_whose_system_calls_fail_goes_on_with_what_it_had(tmp_path: Pat
         Identity.load_or_create(tmp_path / "desk", "desk"),
         Publisher(tmp_path / "publisher"),
     )
-    golden, _ = releases.sample_golden(np.load(releases.DATA)["x"][4:12], count=8)
+    golden, _ = releases.sample_golden(releases.digits()[4:12], count=8)
     made = [releases.make_release(tmp_path / "r1"), releases.make_release(tmp_path / "r2", golden=golden)]
-    sample = np.load(releases.DATA)["x"][0]
+    sample = releases.digits()[0]
     failed: list[str] = []
 
     async def under_faults(board: KnownBoard, pid: int) -> None:

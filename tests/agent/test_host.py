@@ -253,7 +253,7 @@ async def _switch_and_crash(tmp_path: Path) -> None:
     await board.start()
     try:
         await releases.push(board, releases.make_release(tmp_path / "a"))
-        item = np.load(releases.DATA)["x"][0]
+        item = releases.digits()[0]
         answered: list[int] = []
         done = asyncio.Event()
 
@@ -263,7 +263,7 @@ async def _switch_and_crash(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
         asking = asyncio.ensure_future(ask())
-        golden, _ = releases.sample_golden(np.load(releases.DATA)["x"], count=7)
+        golden, _ = releases.sample_golden(releases.digits(), count=7)
         second = releases.make_release(tmp_path / "b", version="2.0.0", counter=2, golden=golden)
         assert (await releases.push(board, second))["state"] == "COMMITTED"
         done.set()

@@ -33,7 +33,7 @@ from tests.agent import releases
 from tests.patience import PATIENCE, until
 from tests.runtime.servers import model_server, mosquitto, web_server
 
-DIGITS = np.load(releases.DATA)["x"]
+DIGITS = releases.digits()
 
 
 def board_of(tmp_path: Path, policy: str = "") -> Supervisor:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgestudio.devices.deploy import deploy
@@ -87,7 +86,7 @@ def test_push_over_tls_then_kill_in_the_middle_then_push_again(tmp_path: Path) -
     identity = Identity.load_or_create(tmp_path / "desk", "desk")
     publisher = Publisher(tmp_path / "publisher")
     first = releases.make_release(tmp_path / "r1")
-    golden, _ = releases.sample_golden(np.load(releases.DATA)["x"][4:12], count=8)
+    golden, _ = releases.sample_golden(releases.digits()[4:12], count=8)
     second = releases.make_release(tmp_path / "r2", golden=golden)
     data = tmp_path / "board"
 
@@ -102,7 +101,7 @@ def test_push_over_tls_then_kill_in_the_middle_then_push_again(tmp_path: Path) -
                 assert record["sim"] is True
                 if record["k"] == "win" and record["n"]:
                     break
-            answer = await session.infer("digits", {"input": np.load(releases.DATA)["x"][0]})
+            answer = await session.infer("digits", {"input": releases.digits()[0]})
             assert answer["label"] is not None
             measured = await session.bench(model="digits")
             assert measured["latency_ms"]["p50"] > 0

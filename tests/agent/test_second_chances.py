@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgestudio.agent.install.room import fits, needed_bytes
@@ -20,7 +19,7 @@ def names(board: Supervisor) -> list[str]:
 
 
 def wrong_release(folder: Path, counter: int = 2) -> releases.LocalRelease:
-    golden, _ = releases.sample_golden(np.load(releases.DATA)["x"][:4])
+    golden, _ = releases.sample_golden(releases.digits()[:4])
     for array in golden.outputs.values():
         array[...] = array[..., ::-1]
     return releases.make_release(folder, version="2", counter=counter, golden=golden)
@@ -115,7 +114,7 @@ def test_a_board_short_of_memory_pauses_for_the_dry_run_and_loses_no_request(tmp
         try:
             await releases.push(board, releases.make_release(tmp_path / "a"))
             board.machine._steps._available = lambda: 1 << 20  # type: ignore[attr-defined]
-            item, answered, done = np.load(releases.DATA)["x"][0], list[int](), asyncio.Event()
+            item, answered, done = releases.digits()[0], list[int](), asyncio.Event()
 
             async def ask() -> None:
                 while not done.is_set():

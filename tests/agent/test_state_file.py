@@ -129,9 +129,8 @@ async def _failing_push(tmp_path: Path, operation: str, number: int, code: str) 
     await board.start()
     try:
         assert (await releases.push(board, releases.make_release(tmp_path / "a")))["state"] == "COMMITTED"
-        import numpy as np
 
-        golden, _ = releases.sample_golden(np.load(releases.DATA)["x"], count=7)
+        golden, _ = releases.sample_golden(releases.digits(), count=7)
         release = releases.make_release(tmp_path / "b", version="2", counter=2, golden=golden)
         ops.fail = {operation: number}
         outcome: dict[str, Any] = {}
@@ -142,7 +141,7 @@ async def _failing_push(tmp_path: Path, operation: str, number: int, code: str) 
         assert outcome["state"] in ("REFUSED", "FAILED"), outcome
         assert outcome.get("code", code) == code
         assert board.state()["models"]["digits"]["active"]["version"] == "1.0.0"
-        answer = await board.infer("digits", {"input": np.load(releases.DATA)["x"][0]})
+        answer = await board.infer("digits", {"input": releases.digits()[0]})
         assert answer["release"] == 1
         ops.fail = {}
         last = await releases.push(
@@ -186,10 +185,9 @@ def test_rot_in_a_slot_is_mended_from_the_blob_and_rot_in_the_blob_too_goes_back
 
 
 async def _rot(tmp_path: Path) -> None:
-    import numpy as np
 
     folder = tmp_path / "board"
-    golden, _ = releases.sample_golden(np.load(releases.DATA)["x"], count=7)
+    golden, _ = releases.sample_golden(releases.digits(), count=7)
     board = releases.supervisor(folder)
     await board.start()
     try:

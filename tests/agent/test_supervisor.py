@@ -38,8 +38,7 @@ async def _whole_life(tmp_path: Path) -> None:
         assert state["models"]["digits"]["serving"] is True
         assert board.hello()["simulated"] is True
 
-        data = np.load(releases.DATA)
-        answer = await board.infer("digits", {"input": data["x"][0]})
+        answer = await board.infer("digits", {"input": releases.digits()[0]})
         assert answer["release"] == 1
         assert answer["outputs"]
 
@@ -84,7 +83,7 @@ def test_a_wrong_golden_answer_never_serves(tmp_path: Path) -> None:
 
 
 async def _wrong_golden(tmp_path: Path) -> None:
-    golden, _ = releases.sample_golden(np.load(releases.DATA)["x"][:4])
+    golden, _ = releases.sample_golden(releases.digits()[:4])
     for array in golden.outputs.values():
         array[...] = array[..., ::-1]
     board = releases.supervisor(tmp_path / "board")

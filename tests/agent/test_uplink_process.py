@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -99,17 +100,28 @@ def test_a_real_board_reports_through_a_broker_with_certificates(tmp_path: Path)
             board = asyncio.run(pair(identity, "desk", "127.0.0.1", agent.port, agent.expect(CODE)[1])).board
             KnownBoards(paths.known_boards).add(board)
             described = write(tmp_path / "broker.yaml", way("desk"))
-            words = ["watch", "line 3", "--broker", str(described), "--for", "5", "--json"]
-            said = subprocess.run(
-                [sys.executable, "-m", "edgestudio", *words],
-                capture_output=True, text=True, timeout=100 * PATIENCE,
-                env={**os.environ, "EDGESTUDIO_HOME": str(paths.home)},
-            )  # fmt: skip
-            assert said.returncode == 0, said.stderr
-            records = [json.loads(line) for line in said.stdout.splitlines()]
-            assert {"agent.started", "pairing.paired"} <= {record.get("name") for record in records}
+            records = _watched(["line 3", "--broker", str(described)], paths.home)
             assert {record["dev"] for record in records} == {board.fingerprint}
             asyncio.run(_in_the_window(board.fingerprint, described, len(records)))
+
+
+def _watched(words: list[str], home: Path) -> list[dict[str, Any]]:
+    """What `watch` prints until the agent has said that it started and was paired."""
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "edgestudio", "watch", *words, "--for", str(60 * PATIENCE), "--json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "EDGESTUDIO_HOME": str(home)},
+    )  # fmt: skip
+    records: list[dict[str, Any]] = []
+    try:
+        for line in watching.stdout or ():
+            records.append(json.loads(line))
+            if {"agent.started", "pairing.paired"} <= {record.get("name") for record in records}:
+                return records
+    finally:
+        watching.terminate()
+        _, said = watching.communicate(timeout=20 * PATIENCE)
+    raise AssertionError(f"it ended without them: {records} {said}")
 
 
 async def _in_the_window(board: str, described: Path, at_least: int) -> None:

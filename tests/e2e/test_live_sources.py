@@ -15,7 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.e2e.parts import CALIBRATION, MODEL, PIPELINE, TEST_DATA, Board, Desk, free_port
+from tests.digits import digits
+from tests.e2e.parts import CALIBRATION, MODEL, PIPELINE, Board, Desk, free_port
 
 
 def pushed(desk: Desk, pi: Board, folder: Path, changes: dict[str, Any], *more: object) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def watched(desk: Desk, pi: Board, seconds: int) -> list[dict[str, Any]]:
 def test_a_film_beside_the_pipeline_plays_on_the_board(desk, board, tmp_path):
     cv2 = pytest.importorskip("cv2")
     film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (32, 32))
-    for item in np.load(TEST_DATA)["x"][:8]:
+    for item in digits()[:8]:
         frame = cv2.resize(item.astype(np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST)
         film.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     film.release()
@@ -66,7 +67,7 @@ def test_a_picture_that_is_posted_on_the_board_is_answered_and_logged(desk, boar
     while not token.is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
     picture = io.BytesIO()
-    Image.fromarray(np.load(TEST_DATA)["x"][0].astype(np.uint8)).save(picture, "PNG")
+    Image.fromarray(digits()[0].astype(np.uint8)).save(picture, "PNG")
     request = urllib.request.Request(f"http://127.0.0.1:{port}/infer", data=picture.getvalue(), method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=20)

@@ -17,6 +17,7 @@ from edgestudio.optimize.source_files import source_files
 from edgestudio.runtime.pipeline import Pipeline, load_pipeline, parse_pipeline
 from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.progress import Silent
+from tests.digits import digits
 
 
 def read(source: dict[str, Any]) -> Pipeline:
@@ -59,7 +60,7 @@ def test_each_kind_of_source_takes_its_files_along(tmp_path: Path) -> None:
         assert (
             getattr(pipeline.source, "device", None) == name or getattr(pipeline.source, "path", "") == name
         )
-    assert np.load(out / "source.npz")["x"].shape == (3, 8, 8)
+    assert digits(out / "source.npz").shape == (3, 8, 8)
 
 
 def test_what_is_the_boards_own_stays_there(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_a_package_holds_the_source_and_names_it(tmp_path: Path) -> None:
     document["source"] = {"kind": "tensors", "path": "rows.npz"}
     pipeline = tmp_path / "p.yaml"
     pipeline.write_text(yaml.safe_dump(document))
-    np.savez(tmp_path / "rows.npz", image=np.load(resource("sample", "digits_test.npz"))["x"][:4])
+    np.savez(tmp_path / "rows.npz", image=digits()[:4])
     out = tmp_path / "out"
     out.mkdir()
     params = {"path": str(resource("sample", "digits.onnx")), "pipeline": str(pipeline), "name": "digits"}

@@ -24,6 +24,7 @@ from edgestudio.runtime.pipeline import Runner, load_pipeline, parse_pipeline
 from edgestudio.runtime.sources import FolderSource, RawLayout
 from edgestudio.runtime.streams import open_feed
 from edgestudio.wire.errors import EdgeStudioError, InputError, RecipeError
+from tests.digits import digits
 from tests.patience import PATIENCE, until
 from tests.runtime.servers import mosquitto
 
@@ -152,7 +153,7 @@ def test_a_batch_answers_each_item(sample: Path) -> None:
     session = open_session(sample / "digits.onnx")
     runner = Runner(session, load_pipeline(sample / "digits.pipeline.yaml"))
     assert can_batch(runner)
-    rows = np.load(sample / "digits_test.npz")["x"][:7]
+    rows = digits()[:7]
     alone = [runner.process(row) for row in rows]
     together = process_batch(runner, [(runner.prepare(row), 0.1) for row in rows])
     for one, other in zip(alone, together, strict=True):
@@ -167,7 +168,7 @@ def test_a_batch_runs_only_what_the_cache_does_not_know(sample: Path) -> None:
     document = load_pipeline(sample / "digits.pipeline.yaml").model_dump(mode="json", exclude_none=True)
     session = open_session(sample / "digits.onnx")
     runner = Runner(session, parse_pipeline({**document, "cache": {"entries": 8}}))
-    rows = np.load(sample / "digits_test.npz")["x"][:3]
+    rows = digits()[:3]
     runner.process(rows[1])
     answers = process_batch(runner, [(runner.prepare(row), 0.0) for row in rows])
     assert [answer.is_cached for answer in answers] == [False, True, False]

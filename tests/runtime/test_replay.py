@@ -19,6 +19,7 @@ from edgestudio.runtime.replay import replay_job
 from edgestudio.wire.capture import Capture
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.progress import Silent
+from tests.digits import digits
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def capture(sample: Path) -> Capture:
     session = open_session(model)
     pipeline = load_pipeline(sample / "digits.pipeline.yaml")
     runner = Runner(session, pipeline)
-    item = np.load(sample / "digits_test.npz")["x"][0]
+    item = digits()[0]
     feeds = runner.prepare(item)
     result = runner.process_feeds(feeds)
     session.close()

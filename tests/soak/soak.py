@@ -115,7 +115,7 @@ class Releases:
     """Releases that a board should take, and some that it must not."""
 
     def __init__(self, folder: Path) -> None:
-        data = np.load(releases.DATA)["x"]
+        data = releases.digits()
         self.sample = data[0]
         golden, _ = releases.sample_golden(data[:4])
         self.label = int(np.argmax(next(iter(golden.outputs.values()))[0]))

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from edgestudio.agent.net.server import AgentServer
@@ -38,7 +37,7 @@ async def settled(captures: CaptureService, board_id: str, count: int) -> None:
 
 
 def test_capture_fetch_and_replay(tmp_path: Path) -> None:
-    items = np.load(releases.DATA)["x"]
+    items = releases.digits()
 
     async def scenario() -> None:
         board = releases.supervisor(tmp_path / "board")
