@@ -89,4 +89,4 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _size(text: str) -> int | str:
-    return int(text) if text.lstrip("-").isdigit() else text
+    return int(text) if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 20 else text

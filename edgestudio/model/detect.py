@@ -78,9 +78,9 @@ def _folder(path: Path) -> Recognised:
         return Recognised(found.format, found.path, found.file, found.warnings)
     names = ", ".join(item.name for item in inside[:5])
     raise ModelError(
-        f"The folder {path.name} holds several models: {names}."
+        f"The folder {path.name or path} holds several models: {names}."
         if inside
-        else f"The folder {path.name} holds no model: neither a SavedModel nor a Core ML package.",
+        else f"The folder {path.name or path} holds no model: neither a SavedModel nor a Core ML package.",
         hint="Choose one model file."
         if inside
         else "Choose a model file, a SavedModel folder or an .mlpackage.",
@@ -188,13 +188,14 @@ def _zip(path: Path) -> str:
     if "data.pkl" in tails:
         return "state-dict"
     shown = ", ".join(names[:4]) or "nothing"
-    hint = "Unpack it first, then open the model inside."
+    hint, code = f"Unpack it first, then open the model inside. {foreign.VIEWER}", "unknown-format"
     if names and all(name.endswith(".npy") for name in names):
         hint = "NumPy arrays are data: add them where a data set is asked for, and choose the model here."
+        code = "not-a-model"
     raise ModelError(
         f"{path.name} is a zip archive that holds no model known here (it holds {shown}).",
         hint=hint,
-        code="not-a-model",
+        code=code,
     )
 
 
@@ -219,8 +220,9 @@ def _protobuf(view: memoryview, name: str) -> str | None:
     if found is None and _is_meta_graph(wires, values):
         raise ModelError(
             f"{name} is a TensorFlow 1 MetaGraphDef (.meta), the graph of a checkpoint, which is not read here.",
-            hint="Freeze the graph with its weights into one .pb file, or export a SavedModel, and open that.",
-            code="unsupported-format",
+            hint="Freeze the graph with its weights into one .pb file, or export a SavedModel, and open that. "
+            + foreign.VIEWER,
+            code="unknown-format",
         )
     if found is not None and cut:
         raise ModelError(

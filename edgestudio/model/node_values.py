@@ -21,6 +21,8 @@ _MOST_WORDS = 64
 _KEYS = ("name", "node", "node name", "layer", "operator name", "tensor")
 _SKIPPED = ("#", "index", "operator", "op", "op_type", "output", "shape", "type", "dtype")
 _NUMBERED = re.compile(r"(.+)#(\d+)")
+_DECIMAL_COMMA = re.compile(r"^(\s*[+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*)$")
+"""As spreadsheets of half the world write numbers, with semicolons or tabs between them."""
 _UNIT = re.compile(r"^(?:(.*?)(?:[\s_]+|\s*[(\[]))?(ms|us|ns|s|B|kB|MB|%)[)\]]?$")
 _HINT = 'Use JSON such as {"node name": 1.5}, or CSV with a node\'s name and its numbers in each row.'
 
@@ -44,11 +46,20 @@ def read_values(path: Path) -> list[NodeValues]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{path.name} is too large for numbers per node.", hint=_HINT)
-        text = path.read_text("utf-8-sig")
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
         found = (
             _json(json.loads(text), path.stem) if text.lstrip()[:1] in ("{", "[") else _csv(text, path.stem)
         )
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        csv.Error,
+    ) as error:
         raise InputError(f"{path.name} cannot be read as numbers per node: {error}", hint=_HINT) from error
     if not found:
         raise InputError(f"{path.name} holds no numbers per node.", hint=_HINT)
@@ -138,11 +149,15 @@ def _benchmark(document: Mapping[str, Any]) -> list[NodeValues]:
 
 
 def _csv(text: str, title: str) -> list[NodeValues]:
-    sample = text[:4096]
-    delimiter = max(",;\t", key=sample.count)
-    rows = [row for row in csv.reader(text.splitlines(), delimiter=delimiter) if len(row) >= 2]
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    # The line of titles: names and numbers below it hold commas of their own.
+    delimiter = max("\t;,", key=first.count)
+    rows = [row for row in csv.reader(lines, delimiter=delimiter) if len(row) >= 2]
     if not rows:
         return []
+    if delimiter != ",":
+        rows = [[row[0], *(_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row[1:])] for row in rows]
     head = [cell.strip() for cell in rows[0]]
     if _number(head[-1]) is not None:  # no titles: names in the first column, numbers in the last
         return _sets({title: {row[0]: _cell(row[-1]) for row in rows}})

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgestudio.model.allocation import uncollected
+from edgestudio.model.content import refuse_os_error
 from edgestudio.model.detect import TITLES, Recognised, detect
 from edgestudio.model.foreign import article
 from edgestudio.model.graph import Model
@@ -67,6 +68,8 @@ def refuse_damage(found: Recognised) -> Iterator[None]:
             hint="Fetch it again and compare its size or checksum with the source.",
             code="damaged-model",
         ) from error
+    except OSError as error:
+        raise refuse_os_error(found.path, error) from error
     except MemoryError:
         raise ModelError(
             f"{found.path.name} needs more memory to read than there is.",

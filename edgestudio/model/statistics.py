@@ -10,6 +10,7 @@ import numpy as np
 
 from edgestudio.model.arrays import Array
 from edgestudio.model.weights import weight_loaders
+from edgestudio.wire.errors import ModelError
 from edgestudio.wire.progress import Progress
 
 BINS = 64
@@ -22,12 +23,19 @@ def statistics_job(params: Mapping[str, Any], out_dir: Path, progress: Progress)
     loaders = weight_loaders(Path(str(params["path"])))
     wanted = params.get("names")
     names = [name for name in (loaders if wanted is None else wanted) if name in loaders]
-    tensors = []
+    tensors, refused = [], None
     for position, name in enumerate(names):
         progress.phase("read weights", position / max(len(names), 1))
-        values = loaders[name]()
+        try:
+            values = loaders[name]()
+        except ModelError as error:  # one weight that is damaged or too large says nothing of the others
+            progress.log(f"{name}: {error.message}")
+            refused = error
+            continue
         if values is not None and values.dtype.kind in "biuf":  # complex numbers have no order
             tensors.append({"name": name, **describe(values)})
+    if refused is not None and not tensors:
+        raise refused
     zeros = sum(int(tensor["zeros"]) for tensor in tensors)
     total = sum(int(tensor["count"]) for tensor in tensors)
     return {"tensors": tensors, "sparsity": zeros / total if total else None}

@@ -1,6 +1,6 @@
 """The search of the library: words and `key:value` or `key>number` terms, all of which must hold.
 
-    digits tag:release format:onnx op:Conv size<1M accuracy>0.97 version:1.2.0 parent:any -tag:old
+    digits tag:release format:onnx op:Conv size<1M accuracy>0.97 version>=1.2 parent:any -tag:old
 
 Words are looked for in names, tags, notes, recipes and versions. Case never matters; `*` and `?` are patterns.
 """
@@ -12,15 +12,17 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from edgestudio.studio.model_facts import facts_of
 from edgestudio.studio.rows import ModelRow
+from edgestudio.studio.semantic_version import Version, parse_version
 from edgestudio.wire.errors import InputError
 
 Test = Callable[[ModelRow], bool]
 
-_COMPARED = re.compile(r"([a-z_0-9]+)(>=|<=|>|<|=)([^<>=]+)")
-_SIGNS: dict[str, Callable[[float, float], bool]] = {
+_COMPARED = re.compile(r"([a-z_0-9]+)(>=|<=|>|<|=)([^<>=]*)")
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le, "=": operator.eq,
 }  # fmt: skip
 _UNITS = {"k": 1e3, "m": 1e6, "g": 1e9, "ki": 1024.0, "mi": 1024.0**2, "gi": 1024.0**3, "%": 0.01, "": 1.0}
@@ -56,9 +58,18 @@ def _term(word: str) -> Test:
     compared = _COMPARED.fullmatch(word)
     if compared:
         name, sign, wanted = compared.groups()
+        if name == "version":
+            return _versions(_SIGNS[sign], wanted)
         number, holds = _number(wanted), _SIGNS[sign]
         return lambda row: (found := measure(row, name)) is not None and holds(found, number)
     return lambda row: any(_holds(each, word) for key in KEYS for each in _values(row, key) if key != "op")
+
+
+def _versions(holds: Callable[[Version, Version], bool], wanted: str) -> Test:
+    """Compare as semantic versions; `1.2` stands for `1.2.0`."""
+    padded = wanted + ".0" * (2 - wanted.count(".")) if re.fullmatch(r"v?\d+(\.\d+)?", wanted) else wanted
+    bound = parse_version(padded)
+    return lambda row: bool(row.version) and holds(parse_version(row.version), bound)
 
 
 def measure(row: ModelRow, name: str) -> float | None:
@@ -104,14 +115,14 @@ def _holds(text: str, word: str) -> bool:
 def _number(text: str) -> float:
     found = re.fullmatch(r"([+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?)\s*([kmg]i?|%)?b?", text)
     if found is None:
-        raise _wrong(f"“{text}” is not a number.")
+        raise _wrong(f"“{text}” is not a number." if text else "A comparison lacks its number.")
     return float(found[1]) * _UNITS[found[2] or ""]
 
 
 def _wrong(message: str) -> InputError:
     return InputError(
         message,
-        hint=f"Search by {', '.join(KEYS)} with a colon, and by {', '.join(MEASURES)} or a metric with <, > or =, "
-        "such as tag:release size<1M accuracy>0.97.",
+        hint=f"Search by {', '.join(KEYS)} with a colon, and by version, {', '.join(MEASURES)} or a metric "
+        "with <, > or =, such as tag:release size<1M accuracy>0.97.",
         code="bad-query",
     )

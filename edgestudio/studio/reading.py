@@ -10,10 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgestudio.model.foreign import VIEWER
 from edgestudio.studio.jobs import JobService, Receive
 from edgestudio.wire.errors import EdgeStudioError, ModelError
 
 _UNKNOWN = "unknown-format"
+_INCOMPLETE = "Is the file complete? Otherwise convert it to ONNX or TFLite where it was made."
+_MOST_FOR_NETRON_BYTES = 2 << 30
+"""What its page can hold in one piece; it would try for minutes with more."""
 
 
 def has_netron() -> bool:
@@ -27,6 +31,10 @@ def has_netron() -> bool:
         return False
     folders = [Path(folder) for folder in qt.submodule_search_locations or ()]
     return any(any(folder.glob("QtWebEngineCore.*")) for folder in folders)
+
+
+def _is_for_netron(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size < _MOST_FOR_NETRON_BYTES and has_netron()
 
 
 class ModelReader:
@@ -49,7 +57,7 @@ class ModelReader:
     ) -> dict[str, Any]:
         """The result of `inspect` for a file or folder; raises ModelError."""
         params: dict[str, Any] = {"path": str(path), "layout": layout, "dimensions": dict(sizes or {})}
-        may_ask = await asyncio.to_thread(path.is_file) and has_netron()
+        may_ask = await asyncio.to_thread(_is_for_netron, path)
         try:
             return await self._jobs.run(
                 "inspect", params, title=title, subject=subject, receive=receive, on_partial=on_partial,
@@ -90,7 +98,7 @@ class ModelReader:
                 if error.code == _UNKNOWN:
                     raise ModelError(
                         f"{unknown.message} Netron does not know it either.",
-                        hint="Is the file complete? Otherwise convert it to ONNX or TFLite where it was made.",
+                        hint=unknown.hint.replace(VIEWER, "").strip() or _INCOMPLETE,
                         code=_UNKNOWN,
                     ) from error
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -10,10 +11,12 @@ PRIVATE = 0o600
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = PRIVATE) -> None:
-    """Write beside, flush to the disk, rename over; raises OSError and leaves the old file on failure.
+    """Write beside, flush to the disk, rename over; raises OSError and leaves what is there on failure.
 
     Missing folders are made, for the owner alone where the file is.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "there is something that is no file", str(path))
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if mode == PRIVATE else 0o777)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")

@@ -57,6 +57,13 @@ def test_columns_have_titles_and_units(tmp_path: Path) -> None:
     assert (read_values(path)[0].title, read_values(path)[0].is_words) == ("profile", True)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_spreadsheets_write(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text("node;ms\nconv,1;1,5\nrelu;-2,25E1\n", encoding)
+    assert dict(read_values(path)[0].values) == {"conv,1": 1.5, "relu": -22.5}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -70,6 +77,7 @@ def test_columns_have_titles_and_units(tmp_path: Path) -> None:
         '{"results": {"a": {}}}',
         "\0\1",
         "[" * 9999,
+        '{"a": ' + "9" * 400 + "}",
     ],
 )
 def test_what_is_no_such_file_is_a_sentence(tmp_path: Path, text: str) -> None:

@@ -95,6 +95,9 @@ def test_files_that_a_list_names_are_beside_it(tmp_path: Path) -> None:
     index.write_text(json.dumps({"weight_map": {"a": "../secret"}}))
     with pytest.raises(ModelError, match="outside of its folder"):
         inspect_file(index)
+    index.write_text(json.dumps({"weight_map": {"a": "9" * 5000}}))
+    with pytest.raises(ModelError, match="cannot be read"):
+        inspect_file(index)
     index.write_text('{"weight_map": 3}')
     with pytest.raises(ModelError, match="no JSON"):
         inspect_file(index)

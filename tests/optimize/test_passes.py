@@ -328,3 +328,16 @@ def test_opsets_are_converted_or_refused(mlp: Path, tmp_path: Path) -> None:
     path = _model(tmp_path / "ln.onnx", [node], [_tensor("s", 64)])
     with pytest.raises(EdgeStudioError):
         edits.convert_opset(path, tmp_path / "e.onnx", edits.OpsetOptions(opset=9), _context(tmp_path))
+
+
+def test_functions_of_a_model_survive_another_opset(tmp_path: Path) -> None:
+    body = [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Neg", ["b"], ["c"])]
+    function = helper.make_function("own", "Folded", ["a"], ["c"], body, [helper.make_opsetid("", 17)])
+    path = _model(tmp_path / "f.onnx", [helper.make_node("Folded", ["x"], ["y"], domain="own")], [])
+    model = onnx.load(path)
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, path)
+    edits.convert_opset(path, tmp_path / "o.onnx", edits.OpsetOptions(opset=21), _context(tmp_path))
+    assert [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node] == ["Relu", "Neg"]
+    assert np.allclose(_run(tmp_path / "o.onnx"), _run(path))

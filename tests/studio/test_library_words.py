@@ -58,6 +58,9 @@ def test_what_is_no_version_is_refused(bad):
         ("map50>0.5", True),
         ("unknown_metric>0", False),
         ("version:1.2.0", True),
+        ("version>=1.2", True),
+        ("version<1.10.0", True),
+        ("version>1.2.0", False),
         ("parent:none", True),
         ('name:"mobilenet v2"', True),
         ("note:kitchen", True),
@@ -96,3 +99,13 @@ def test_facts_are_checked_and_joined():
     assert known["dataset_version"] == "coco 2017"
     assert known["metrics"] == {"top1": 0.9, "top1_n": 10.0}
     assert known["tools"] == {"producer": "torch", "onnxruntime": "1.25"}
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("size<", "lacks its number"), ("size<big", "not a number"), ("version>x", "no semantic")],
+)
+def test_a_comparison_with_nothing_is_refused(query, said):
+    with pytest.raises(InputError) as caught:
+        search([ROW], query)
+    assert said in caught.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -68,3 +69,17 @@ def test_a_missing_project_is_refused(tmp_path):
     with pytest.raises(InputError) as caught:
         read_project(tmp_path / "p.json")
     assert caught.value.code == "missing-file"
+
+
+def test_a_project_never_takes_the_place_of_what_is_no_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    async def scenario(studio):
+        for place in (pipe, tmp_path):
+            with pytest.raises(InputError) as caught:
+                await studio.project.save(place)
+            assert caught.value.code == "unwritable"
+
+    in_studio(scenario)
+    assert pipe.is_fifo()

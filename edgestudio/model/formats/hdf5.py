@@ -20,6 +20,9 @@ from edgestudio.model.formats.archive import read_entry, stored_span
 from edgestudio.wire.errors import ModelError
 
 TIME_LIMIT_S = 4
+"""Of processor time."""
+_WALL_LIMIT_S = 30
+"""A sound file must open on a busy machine as well, which gives the child a part of a processor."""
 MEMORY_LIMIT_BYTES = 1 << 30
 MAX_OBJECTS = 200_000
 _ENDLESS = "reading it does not come to an end"
@@ -90,7 +93,7 @@ def _child(shown: str, *arguments: str) -> bytes:
     command = [sys.executable, "-P", "-m", "edgestudio.model.formats.hdf5", *arguments]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=2 * TIME_LIMIT_S, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WALL_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise _damaged(shown, _ENDLESS) from error
@@ -141,9 +144,11 @@ def _describe(file: Any) -> dict[str, Any]:
         nonlocal seen
         seen += 1
         if isinstance(item, h5py.Dataset):
+            if item.shape is None:  # a place without values
+                return None
             is_plain = item.dtype.byteorder != ">" and item.external is None
             offset = item.id.get_offset() if is_plain else None
-            arrays.append((path, _name(item), list(item.shape or ()), int(item.nbytes), offset))
+            arrays.append((path, _name(item), list(item.shape), int(item.nbytes), offset))
         else:
             names = _list(item.attrs.get("weight_names"))
             ranks.update({f"{path}/{name}": position for position, name in enumerate(names)})

@@ -14,6 +14,7 @@ class ExternalData:
         self.model = model
         self.files: dict[str, int | None] = {}
         self._short: set[str] = set()
+        self._nowhere: set[str] = set()
         self._counts: dict[str, int] = {}
 
     @property
@@ -28,9 +29,10 @@ class ExternalData:
             self.files[location] = self._size(tensor, location)
         self._counts[location] = self._counts.get(location, 0) + 1
         size = self.files[location]
-        offset, length = _number(entry.get("offset")), _number(entry.get("length"))
-        needed = offset + (length or expected or 0)
-        if size is not None and needed > size:
+        place = span(entry)
+        if place is None:
+            self._nowhere.add(location)
+        elif size is not None and place[0] + (place[1] or expected or 0) > size:
             self._short.add(location)
 
     def _size(self, tensor: str, location: str) -> int | None:
@@ -49,6 +51,10 @@ class ExternalData:
             elif location in self._short:
                 said.append(
                     f"the file {location} is shorter than the weights in it; it was probably cut short"
+                )
+            if location in self._nowhere:
+                said.append(
+                    f"where weights in the file {location} begin or end is no number; they are not read"
                 )
         return said
 
@@ -73,5 +79,9 @@ def check_location(model: Path, tensor: str, location: str) -> Path:
     )
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else 0
+def span(entry: dict[str, str]) -> tuple[int, int] | None:
+    """Where in its file a tensor begins, and its length or 0 where that is not said; None for what is no number."""
+    numbers = [entry.get(key, "").strip() or "0" for key in ("offset", "length")]
+    if not all(number.isascii() and number.isdigit() and len(number) < 20 for number in numbers):
+        return None
+    return int(numbers[0]), int(numbers[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from edgestudio.model.content import opened
 from edgestudio.model.dtypes import size_bytes
+from edgestudio.model.formats.onnx_inference import infer
 from edgestudio.model.formats.onnx_skeleton import skeleton
 from edgestudio.model.formats.onnx_values import tensor_header, type_info
 from edgestudio.model.graph import Dimension, Model, Tensor
@@ -34,7 +34,7 @@ def infer_shapes(model: Model, path: Path, dimensions: Mapping[str, int] | None 
             raise ValueError("its functions call each other too often")
         with opened(path) as buffer:
             small = skeleton(memoryview(buffer), dimensions)
-        tables = _tables(memoryview(_infer(small)))
+        tables = _tables(memoryview(infer(small)))
     except (WireError, RecursionError, ValueError, RuntimeError, TypeError) as error:
         reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
         return replace(model, warnings=(*model.warnings, f"shapes could not be inferred: {reason}"))
@@ -59,22 +59,6 @@ def _unfolded(model: Model, index: int, known: dict[int, int]) -> int:
             for node in model.graphs[index].nodes
         )
     return known.get(index, 0)
-
-
-def _infer(small: bytes) -> bytes:
-    """The model with inferred shapes; by files, which keeps three copies of the graph out of this process."""
-    import onnx
-
-    with tempfile.TemporaryDirectory(prefix="edgestudio-shapes-") as folder:
-        source, target = Path(folder, "in.onnx"), Path(folder, "out.onnx")
-        source.write_bytes(small)
-        try:
-            onnx.shape_inference.infer_shapes_path(
-                str(source), str(target), strict_mode=False, data_prop=True
-            )
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
-            raise ValueError(str(error)) from error
-        return target.read_bytes()
 
 
 def _tables(view: memoryview) -> list[Types]:

@@ -7,6 +7,7 @@ from functools import partial
 from edgestudio.model.arrays import Array, Loader, array_at, mapped
 from edgestudio.model.content import Buffer
 from edgestudio.model.detect import Recognised
+from edgestudio.model.dtypes import BITS
 from edgestudio.model.formats.archive import opened_zip, stored_span
 from edgestudio.model.formats.hdf5 import StoredArray, read_array
 from edgestudio.model.formats.keras import WEIGHTS, is_archive, read_with_places
@@ -29,5 +30,7 @@ def loaders(found: Recognised) -> dict[str, Loader]:
 def _array(found: Recognised, buffer: Buffer, base: int, member: str, stored: StoredArray) -> Array | None:
     if stored.offset is not None and base >= 0:
         return array_at(buffer, base + stored.offset, stored.size_bytes, stored.dtype, stored.shape)
+    if stored.dtype not in BITS:  # texts, records, references
+        return None
     data = read_array(found.file, member, stored)
     return array_at(data, 0, len(data), stored.dtype, stored.shape)

@@ -12,7 +12,7 @@ from edgestudio.model.arrays import MAX_UNPACKED, Array, Loader, array_at, mappe
 from edgestudio.model.building import MAX_DEPTH
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import elements, size_bytes
-from edgestudio.model.formats.onnx_external import check_location
+from edgestudio.model.formats.onnx_external import check_location, span
 from edgestudio.model.formats.onnx_values import TensorHeader, listed_values, tensor_header
 from edgestudio.model.message import Message
 
@@ -54,11 +54,10 @@ def _headers(graph: memoryview, depth: int) -> Iterator[TensorHeader]:
 def _array(model: Path, name: str, header: TensorHeader) -> Array | None:
     if header.external:
         path = check_location(model, name, header.external.get("location", ""))
-        size = size_bytes(header.dtype, header.dims)
-        if size is None or not path.is_file():
+        size, place = size_bytes(header.dtype, header.dims), span(header.external)
+        if size is None or place is None or not path.is_file():
             return None
-        offset = header.external.get("offset", "0")
-        return array_at(mapped(path), int(offset) if offset.isdigit() else 0, size, header.dtype, header.dims)
+        return array_at(mapped(path), place[0], size, header.dtype, header.dims)
     if header.raw is not None:
         return array_at(header.raw, 0, len(header.raw), header.dtype, header.dims)
     count = elements(header.dims)

@@ -109,16 +109,23 @@ def _strip_texts(model: Any) -> None:
 
 
 def _converted(model: Any, opset: int, notes: list[str], *, must: bool) -> Any:
-    from onnx import version_converter
+    from onnx import inliner, version_converter
 
     before = onnx_file.opset(model)
+    if model.functions:  # the converter would drop them and leave their calls
+        model = inliner.inline_local_functions(model, convert_version=True)
+        notes.append("functions of the model stand in the place of their calls")
     try:
         converted = version_converter.convert_version(model, opset)
     except Exception as error:
         reason = onnx_file.first_line(error)
+        if "isUnallowed" in reason:  # the converter's own words are a line of its source
+            reason = f"opset {opset} has not got the types of its operators"
         if must:
             raise RefusedError(
-                f"The model cannot be rewritten from opset {before} to {opset}: {reason}", code="opset"
+                f"The model cannot be rewritten from opset {before} to {opset}: {reason}",
+                hint="Choose an opset nearer to its own, or export it at the opset that is wanted.",
+                code="opset",
             ) from error
         notes.append(f"stays at opset {before}: {reason}")
         return model

@@ -164,7 +164,10 @@ def extract(source: Path, target: Path, options: ExtractOptions, context: StepCo
     inputs = options.inputs or tuple(name for name in own if name in needed)
     unknown = [name for name in (*inputs, *outputs) if name not in types]
     if unknown:
-        raise RefusedError(f"The type of `{unknown[0]}` cannot be inferred, so it cannot bound a model.")
+        raise RefusedError(
+            f"The type of `{unknown[0]}` cannot be inferred, so it cannot bound a model.",
+            hint="Cut at a tensor before or after it: what operators outside of ONNX's own write has no known type.",
+        )
     before = len(model.graph.node)
     nodes = [type(node).FromString(node.SerializeToString()) for node in kept]
     del model.graph.node[:], model.graph.input[:], model.graph.output[:], model.graph.value_info[:]
