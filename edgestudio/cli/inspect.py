@@ -56,6 +56,7 @@ def _text(name: str, summary: Mapping[str, Any]) -> str:
                 ("nodes", summary.get("nodes")),
                 ("parameters", _count(summary.get("parameters"))),
                 ("MACs", _count(summary.get("macs"))),
+                *_uncounted(summary.get("macs_unknown")),
                 ("peak activations", in_bytes(summary.get("peak_activation_bytes"))),
                 ("quantization", _said(quantization)),
             ]
@@ -78,6 +79,15 @@ def _pairs(value: object) -> list[tuple[object, object]]:
 
 def _count(value: object) -> str | None:
     return f"{value:,}" if isinstance(value, int) else None
+
+
+def _uncounted(operators: object) -> list[tuple[str, object]]:
+    """Operators whose work is not known, most frequent first, where there are any."""
+    if not isinstance(operators, Mapping) or not operators:
+        return []
+    ordered = sorted(operators.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{op} ({number})" if number > 1 else op for op, number in ordered[:8])
+    return [("not counted", shown + (f" and {len(ordered) - 8} more" if len(ordered) > 8 else ""))]
 
 
 def _said(value: object) -> str:

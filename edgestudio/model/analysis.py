@@ -9,9 +9,11 @@ from typing import Any
 
 from edgestudio.model.activations import activation_bytes, makes_weights
 from edgestudio.model.dtypes import BITS, MOST, elements, is_float
+from edgestudio.model.frames import frame_trips
 from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
-from edgestudio.model.loops import WHILE_LOOPS, while_trips
-from edgestudio.model.macs import HIDING, OPAQUE, Call, Shape, count, is_counted
+from edgestudio.model.loops import trips_of
+from edgestudio.model.mac_table import HIDING, OPAQUE, count
+from edgestudio.model.macs import Call, Shape
 from edgestudio.model.memory import peak
 from edgestudio.model.pruning import never_run
 from edgestudio.model.sizes import names_in, size_of
@@ -143,6 +145,7 @@ class _Walker:
         total: int | None = 0
         graph, shapes = self.model.graphs[index], self.shapes[index]
         unused = never_run(graph) if self.model.format == "savedmodel" and graph.outputs else set()
+        rounds = frame_trips(self.source.graphs[index])
         for position, node in enumerate(graph.nodes):
             if position in unused:
                 self.node_macs[index][position] = 0
@@ -150,25 +153,15 @@ class _Walker:
             ins = [shapes[tensor] if tensor >= 0 else None for tensor in node.inputs]
             outs = [shapes[tensor] if tensor >= 0 else None for tensor in node.outputs]
             macs = count(self.model.format, Call(node, ins, outs))
-            if macs == 0 and self.model.format == "keras" and not is_counted(node.op):
-                # A layer class that is not known here multiplies by its matrices in a way that nobody knows.
-                weights = [graph.tensors[at] for at in node.inputs if at >= 0]
-                if any(one.kind == "constant" and len(one.shape or ()) > 1 for one in weights):
-                    macs = None
             if macs is None:
                 self.unknown[node.op] += 1
             inner = [self.graph_macs(body) for body in node.subgraphs]
             if len(inner) == 2 and node.op == "prim::If":
                 inner = self._taken(index, node, inner)
             if inner and macs is not None:
-                known = [value for value in inner if value is not None]
-                one_of = node.op in _CONTROL_ONE_OF
-                complete = len(known) == len(inner)
-                macs = (
-                    macs + (max(known) if one_of else sum(known)) * self._trips(index, node)
-                    if complete
-                    else None
-                )
+                macs = self._with_bodies(index, node, macs, inner)
+            if macs and position in rounds:
+                macs = self._gone_round(node, macs, rounds[position])
             self.node_macs[index][position] = macs
             total = None if macs is None or total is None else total + macs
         self._totals[index] = total
@@ -179,26 +172,24 @@ class _Walker:
         values = self.source.graphs[index].tensors[node.inputs[0]].values if node.inputs else None
         return inner if values is None or len(values) != 1 else [inner[0 if values[0] else 1]]
 
-    def _trips(self, index: int, node: Node) -> int:
-        """How often a body runs: as a constant or the scanned length says, once where the file does not."""
-        graph, source = self.source.graphs[index], node.inputs[0] if node.inputs else -1
-        trips: Any = None
-        if node.op == "TimeDistributed":
-            shape = self.shapes[index][source] if source >= 0 else None
-            return shape[1] if shape is not None and len(shape) > 1 else 1
-        if node.op in WHILE_LOOPS and len(node.subgraphs) == 2:
-            return while_trips(self.source, graph, node) or 1
-        if node.op == "Loop" and source >= 0:
-            values = graph.tensors[source].values
-            trips = values[0] if values and len(values) == 1 else None
-        elif node.op == "Scan" and node.attributes.get("num_scan_inputs") and node.inputs[-1] >= 0:
-            axes = node.attributes.get("scan_input_axes")
-            shape = self.shapes[index][node.inputs[-1]]
-            axis = axes[-1] if isinstance(axes, list) and axes else 0
-            trips = (
-                shape[axis] if shape and isinstance(axis, int) and -len(shape) <= axis < len(shape) else None
-            )
-        return trips if isinstance(trips, int) and 0 < trips < 1 << 31 else 1
+    def _gone_round(self, node: Node, macs: int, trips: int | None) -> int | None:
+        """The operations of a node that lies in a lowered loop."""
+        if trips is None:
+            self.unknown[node.op] += 1
+            return None
+        return macs * trips
+
+    def _with_bodies(self, index: int, node: Node, macs: int, inner: Sequence[int | None]) -> int | None:
+        """The node with its bodies, as often as they run; None where that or one of them is not known."""
+        known = [value for value in inner if value is not None]
+        if len(known) < len(inner):
+            return None
+        once = max(known) if node.op in _CONTROL_ONE_OF else sum(known)
+        trips = trips_of(self.source, self.source.graphs[index], node, self.shapes[index]) if once else 0
+        if trips is None:
+            self.unknown[node.op] += 1
+            return None
+        return macs + once * trips
 
     def peak(self, index: int) -> tuple[int | None, str | None, list[int]]:
         """Peak bytes, the name of the node where it is, and bytes alive at each node of one graph."""

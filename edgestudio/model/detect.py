@@ -18,7 +18,7 @@ from edgestudio.wire.errors import ModelError
 
 TITLES = {
     "onnx": "ONNX", "tflite": "TensorFlow Lite", "coreml": "Core ML", "keras": "Keras",
-    "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef",
+    "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef", "metagraph": "TensorFlow MetaGraphDef",
     "torchscript": "TorchScript", "torch-export": "torch.export",
     "safetensors": "safetensors", "state-dict": "PyTorch state dict", "openvino": "OpenVINO IR",
     "tensorrt": "TensorRT engine",
@@ -28,7 +28,7 @@ _SUFFIXES = {
     ".h5": "keras", ".pt2": "torch-export", ".safetensors": "safetensors", ".engine": "tensorrt",
     ".plan": "tensorrt",
 }  # fmt: skip
-_MODEL_SUFFIXES = {*_SUFFIXES, ".pb", ".pt", ".pth", ".ptl", ".jit", ".xml", ".hdf5"}
+_MODEL_SUFFIXES = {*_SUFFIXES, ".pb", ".meta", ".pt", ".pth", ".ptl", ".jit", ".xml", ".hdf5"}
 _LONGEST_INDEX = 16 << 20
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -218,12 +218,7 @@ def _protobuf(view: memoryview, name: str) -> str | None:
         cut = str(error)
     found = _protobuf_kind(wires, values, cut_short=bool(cut))
     if found is None and _is_meta_graph(wires, values):
-        raise ModelError(
-            f"{name} is a TensorFlow 1 MetaGraphDef (.meta), the graph of a checkpoint, which is not read here.",
-            hint="Freeze the graph with its weights into one .pb file, or export a SavedModel, and open that. "
-            + foreign.VIEWER,
-            code="unknown-format",
-        )
+        found = "metagraph"
     if found is not None and cut:
         raise ModelError(
             f"{name} looks like {TITLES[found]} but is cut short or damaged: {cut}.",

@@ -97,7 +97,7 @@ class Graph:
 class Model:
     """A file as it was read. `graphs[0]` is the main graph; formats that hold only weights have none.
 
-    `format` is a stable word: onnx, tflite, coreml, keras, savedmodel, graphdef, torchscript, torch-export,
+    `format` is a stable word: onnx, tflite, coreml, keras, savedmodel, graphdef, metagraph, torchscript, torch-export,
     safetensors, state-dict, openvino, tensorrt. Unknown facts are None, never a guess.
     """
 

@@ -78,7 +78,11 @@ def _completed(graph: Graph, shapes: list[Shape], values: dict[int, Values]) -> 
 
 
 def _known(tensor: Tensor, shape: Shape, values: Values) -> Tensor:
-    if values is None or None in values or not all(isinstance(item, (int, bool)) for item in values):
+    if (
+        values is None
+        or type(values) is not tuple
+        or not all(isinstance(item, (int, bool)) for item in values)
+    ):
         values = tensor.values
     if shape is None or shape == tensor.shape:
         return tensor if values == tensor.values else replace(tensor, values=values)
@@ -146,9 +150,26 @@ class _Walker:
         first = self.dialect.arguments(node)
         given = ins[first:]
         # A loop's body sees other numbers each time; only what is the same for every call is handed on.
-        handed = numbers[first:] if len(node.subgraphs) == 1 and "While" not in node.op else []
-        results = [self.walk(body, given, handed, index) for body in node.subgraphs]
-        return Results(self.dialect.joined(node, ins, numbers, results))
+        handed = numbers[first:] if len(node.subgraphs) == 1 and not _is_while(node) else []
+        if len(handed) == 0 and len(node.subgraphs) > 1:
+            handed = [item if _is_kept(item) else None for item in numbers[first:]]
+        bodies = self._ordered(node)
+        results = [self.walk(body, given, handed, index) for body in bodies]
+        kept: list[Values] = []
+        if _is_while(node):
+            body = bodies[-1]
+            after = [self.values[body].get(output) for output in self.model.graphs[body].outputs]
+            kept = [item if _is_kept(item) else None for item in after]
+        return Results(self.dialect.joined(node, ins, numbers, results), kept)
+
+    def _ordered(self, node: Node) -> tuple[int, ...]:
+        """The node's subgraphs, of a loop the body last: what its test gives is one truth value."""
+        if not _is_while(node):
+            return node.subgraphs
+        return tuple(sorted(node.subgraphs, key=lambda body: not self._is_test(self.model.graphs[body])))
+
+    def _is_test(self, graph: Graph) -> bool:
+        return len(graph.outputs) == 1 and graph.tensors[graph.outputs[0]].dtype in ("bool", "")
 
     def _look_around(self, index: int, around: int) -> None:
         """Give what a subgraph reads from the graph around it the shape and numbers that it has there."""
@@ -162,6 +183,15 @@ class _Walker:
                 self.shapes[index][at] = refined(self.shapes[index][at], self.shapes[around][source])
                 if source in self.values[around]:
                     self.values[index][at] = self.values[around][source]
+
+
+def _is_while(node: Node) -> bool:
+    return "While" in node.op.title()
+
+
+def _is_kept(values: Values) -> bool:
+    """True for a list of tensors: a loop fills it, and its length stays as it is."""
+    return values is not None and type(values) is not tuple
 
 
 def refined(old: Shape, new: Shape) -> Shape:

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 _INFERRED = {
     "graphdef": "edgestudio.model.formats.tensorflow_shapes",
+    "metagraph": "edgestudio.model.formats.tensorflow_shapes",
     "savedmodel": "edgestudio.model.formats.tensorflow_shapes",
     "torchscript": "edgestudio.model.formats.torch_shapes",
     "keras": "edgestudio.model.formats.keras_shapes",
+    "tflite": "edgestudio.model.formats.tflite_shapes",
+    "openvino": "edgestudio.model.formats.openvino_shapes",
+    "coreml": "edgestudio.model.formats.coreml_shapes",
 }
 """What works out the shapes of formats whose files leave them out."""
 
@@ -106,11 +110,6 @@ def _analysed(
 
     refuse_unknown(model, dimensions)
     given = dimensions if shows_sizes else {}
-    if found.format == "tflite" and not dimensions:
-        from edgestudio.model.formats import tflite, tflite_rows
-
-        bound = tflite_rows.with_rows(tflite.read(found, is_bound=True), model)
-        return analyse(model, bound, dimensions)
     if found.format in _INFERRED:
         infer_shapes = importlib.import_module(_INFERRED[found.format]).infer_shapes
         with uncollected():

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgestudio.model.graph import Graph, Model, Node
 
-WHILE_LOOPS = {"While", "StatelessWhile", "WHILE"}
-_LESS = {"Less", "LESS"}
-_AND = {"LogicalAnd", "LOGICAL_AND"}
-_SAME = {"Identity"}
+WHILE_LOOPS = {"While", "StatelessWhile", "WHILE", "while_loop"}
+_LOOPS = {"TimeDistributed", "Loop", "Scan", "TensorIterator", "prim::Loop", "STABLEHLO_WHILE"}
+_LESS = {"Less", "LESS", "less"}
+_AND = {"LogicalAnd", "LOGICAL_AND", "logical_and"}
+_SAME = {"Identity", "identity"}
 _MAX_TRIPS = 1 << 31
+
+
+def trips_of(model: Model, graph: Graph, node: Node, shapes: Sequence[tuple[int, ...] | None]) -> int | None:
+    """How often the bodies of a node run, None where the file does not say; once for what is no loop.
+
+    `shapes` are those of the graph's tensors in numbers.
+    """
+    if node.op in WHILE_LOOPS:
+        return while_trips(model, graph, node) if len(node.subgraphs) == 2 else None
+    if node.op not in _LOOPS:
+        return 1
+    trips: object = None
+    if node.op == "TimeDistributed":
+        trips = _along(node.inputs[0], 1, shapes) if node.inputs else None
+    elif node.op == "Loop" and node.inputs and node.inputs[0] >= 0:
+        values = graph.tensors[node.inputs[0]].values
+        trips = values[0] if values and len(values) == 1 else None
+    elif node.op == "Scan" and node.attributes.get("num_scan_inputs"):
+        axes = node.attributes.get("scan_input_axes")
+        trips = _along(node.inputs[-1], axes[-1] if isinstance(axes, list) and axes else 0, shapes)
+    elif node.op == "TensorIterator":
+        slot, axis = node.attributes.get("steps_slot"), node.attributes.get("steps_axis")
+        if isinstance(slot, int) and 0 <= slot < len(node.inputs):
+            trips = _along(node.inputs[slot], axis, shapes)
+    return trips if isinstance(trips, int) and 0 < trips < _MAX_TRIPS else None
+
+
+def _along(tensor: int, axis: object, shapes: Sequence[tuple[int, ...] | None]) -> int | None:
+    """The size of a tensor along an axis."""
+    shape = shapes[tensor] if tensor >= 0 else None
+    if shape is None or not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
+        return None
+    return shape[axis]
 
 
 def while_trips(model: Model, graph: Graph, node: Node) -> int | None:

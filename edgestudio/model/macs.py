@@ -1,8 +1,4 @@
-"""Counts the multiply-accumulates of one operator from the shapes around it, for every format's operator names.
-
-Only what multiplies and adds in the inner loop counts: convolutions, matrix products, recurrent cells, attention.
-That is the convention of the published figures (ResNet-50: 4.1 GMACs); activations, pooling and sums count 0.
-"""
+"""Formulas for the multiply-accumulates of one operator, from the shapes around it."""
 
 from __future__ import annotations
 
@@ -44,17 +40,17 @@ class Call(NamedTuple):
 Rule = Callable[[Call], int]
 
 
-def _convolution(first: int, last: int | None = None, slot: int = 1) -> Rule:
+def convolution(first: int, last: int | None = None, slot: int = 1) -> Rule:
     """Per output element, the weights of one output channel: `weight[first:last]`."""
     return lambda call: call.out() * math.prod(call.shape(slot)[first:last])
 
 
-def _transposed(first: int, last: int | None = None, slot: int = 1, data: int = 0) -> Rule:
+def transposed(first: int, last: int | None = None, slot: int = 1, data: int = 0) -> Rule:
     """Per input element, the weights that spread it: `weight[first:last]`."""
     return lambda call: math.prod(call.shape(data)) * math.prod(call.shape(slot)[first:last])
 
 
-def _product(data: int = 0) -> Rule:
+def product(data: int = 0) -> Rule:
     """A matrix product: per output element, the length of the rows of the left side."""
 
     def rule(call: Call) -> int:
@@ -65,18 +61,18 @@ def _product(data: int = 0) -> Rule:
     return rule
 
 
-def _dense(axis: int, slot: int = 1) -> Rule:
+def dense(axis: int, slot: int = 1) -> Rule:
     """A fully connected layer: per output element, `weight.shape[axis]`."""
     return lambda call: call.out() * call.shape(slot)[axis]
 
 
-def _packed(call: Call) -> int:
+def packed(call: Call) -> int:
     """MatMulNBits: the weight is packed, its length is in attribute K."""
     length = call.node.attributes.get("K")
     return call.out() * (length if isinstance(length, int) else call.shape(0)[-1])
 
 
-def _recurrent(first: int, last: int) -> Rule:
+def recurrent(first: int, last: int) -> Rule:
     """A recurrent layer: each step of each sample meets every weight of inputs first..last once."""
 
     def rule(call: Call) -> int:
@@ -88,22 +84,22 @@ def _recurrent(first: int, last: int) -> Rule:
     return rule
 
 
-def _lstm_program(call: Call) -> int:
-    """As `_recurrent`; the matrices come first, behind the biases are the states, which can be matrices too."""
+def lstm_program(call: Call) -> int:
+    """As `recurrent`; the matrices come first, behind the biases are the states, which can be matrices too."""
     shapes = list(call.ins[1:])
     end = next((at for at, shape in enumerate(shapes) if shape is None or len(shape) < 2), len(shapes))
-    return _recurrent(1, 1 + end)(call)
+    return recurrent(1, 1 + end)(call)
 
 
-def _torch_recurrent(call: Call) -> int:
-    """As `_recurrent`: of what the call is given only the weights are matrices, states have three dimensions."""
+def torch_recurrent(call: Call) -> int:
+    """As `recurrent`: of what the call is given only the weights are matrices, states have three dimensions."""
     matrices = [shape for shape in call.ins[1:] if shape is not None and len(shape) == 2]
     if not matrices:
         raise LookupError("weights")
     return math.prod(call.shape(0)[:-1]) * sum(math.prod(shape) for shape in matrices)
 
 
-def _network_recurrent(call: Call) -> int:
+def network_recurrent(call: Call) -> int:
     """A recurrent layer of a Core ML neural network: sequence and batch come first, then channels and two ones."""
     matrices = [shape for shape in call.ins[1:] if shape is not None and len(shape) == 2]
     if not matrices or len(call.shape(0)) < 3:
@@ -111,7 +107,7 @@ def _network_recurrent(call: Call) -> int:
     return math.prod(call.shape(0)[:2]) * sum(math.prod(shape) for shape in matrices)
 
 
-def _keras_attention(call: Call) -> int:
+def keras_attention(call: Call) -> int:
     """MultiHeadAttention: four projections, the scores, and their product with the values."""
     query, value = call.shape(0), call.shape(1)
     heads, depth = int(call.node.attributes["num_heads"]), int(call.node.attributes["key_dim"])
@@ -123,7 +119,7 @@ def _keras_attention(call: Call) -> int:
     return batch * heads * (projected + steps * value[1] * (depth + out))
 
 
-def _keras_grouped_attention(call: Call) -> int:
+def keras_grouped_attention(call: Call) -> int:
     """GroupQueryAttention: as MultiHeadAttention, with fewer heads for keys and values."""
     query, value = call.shape(0), call.shape(1)
     heads, pairs, depth = (
@@ -136,17 +132,17 @@ def _keras_grouped_attention(call: Call) -> int:
     return batch * (projected + 2 * steps * value[1] * heads * depth)
 
 
-_GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
+GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
 
 
-def _both_ways(call: Call) -> int:
+def both_ways(call: Call) -> int:
     """Bidirectional: two layers of the wrapped kind."""
     data, units = call.shape(0), int(call.node.attributes["units"])
-    gates = _GATES[str(call.node.attributes["layer"])]
+    gates = GATES[str(call.node.attributes["layer"])]
     return 2 * math.prod(data[:-1]) * gates * units * (data[-1] + units)
 
 
-def _convolving_recurrent(call: Call) -> int:
+def convolving_recurrent(call: Call) -> int:
     """ConvLSTM: at each step a convolution of the data and one of the state, both of the output's size."""
     out, data = call.outs[0], call.shape(0)
     count = len(data) - 3
@@ -156,23 +152,15 @@ def _convolving_recurrent(call: Call) -> int:
     return positions * (math.prod(call.shape(1)) + math.prod(call.shape(2)))
 
 
-def _each_step(call: Call) -> int:
-    """TimeDistributed: the output counts every step, so that the wrapped layer's own rule fits."""
-    inner = str(call.node.attributes.get("layer"))
-    if inner in _GATES or "Attention" in inner:
-        raise LookupError(inner)
-    rule = RULES["keras"].get(inner)
-    return 0 if rule is None else rule(call)
-
-
-def _separable(call: Call) -> int:
+def separable(call: Call) -> int:
+    """A convolution of each channel, then one of single points."""
     depthwise, pointwise = call.shape(1), call.shape(2)
     channels = math.prod(pointwise[:-1])
     positions = call.out() // max(pointwise[-1], 1)
     return positions * channels * math.prod(depthwise[:-2]) + call.out() * channels
 
 
-def _einsum(call: Call) -> int:
+def einsum(call: Call) -> int:
     """The product of the sizes of all indices: each combination is one multiply-accumulate."""
     equation = str(call.node.attributes.get("equation", call.node.attributes.get("equ", ""))).replace(" ", "")
     terms = equation.split("->")[0].split(",")
@@ -193,176 +181,124 @@ def _einsum(call: Call) -> int:
     return math.prod(sizes.values()) * (len(terms) - 1)
 
 
-def _attention(call: Call) -> int:
+def attention(call: Call) -> int:
     """Scores and their product with the values, for separate queries and keys."""
     query, key = call.shape(0), call.shape(1)
     return 2 * math.prod(query) * key[-2]
 
 
-def _packed_attention(call: Call) -> int:
+def packed_attention(call: Call) -> int:
     """com.microsoft Attention: projections of one input to queries, keys and values first."""
     data, weight = call.shape(0), call.shape(1)
     hidden = weight[-1] // 3
     return math.prod(data) * weight[-1] + 2 * math.prod(data[:-1]) * data[-2] * hidden
 
 
-def _aten_convolution(call: Call) -> int:
-    return (_transposed(1) if call.flag("transposed") else _convolution(1))(call)
+def aten_convolution(call: Call) -> int:
+    """PyTorch's convolution, which is a transposed one as well."""
+    return (transposed(1) if call.flag("transposed") else convolution(1))(call)
 
 
-def _network_convolution(call: Call) -> int:
+def network_convolution(call: Call) -> int:
     """The convolution of a Core ML neural network, which is a transposed one as well."""
-    return (_transposed(1) if call.flag("isDeconvolution") else _convolution(1))(call)
+    return (transposed(1) if call.flag("isDeconvolution") else convolution(1))(call)
 
 
-def _linear_model(call: Call) -> int:
+def linear_model(call: Call) -> int:
     """ai.onnx.ml: every sample meets every coefficient once."""
     coefficients = call.node.attributes["coefficients"]
     count = coefficients["length"] if isinstance(coefficients, dict) else len(coefficients)
     return math.prod(call.shape(0)[:-1]) * int(count)
 
 
-def _unknown(call: Call) -> int:
-    """An operator that multiplies in a way that is not followed here."""
-    raise LookupError(call.node.op)
+def torch_cell(call: Call) -> int:
+    """One step of a recurrent layer: data, state(s), then the two matrices of weights."""
+    matrices = [shape for shape in call.ins if shape is not None and len(shape) == 2][-2:]
+    if len(matrices) < 2:
+        raise LookupError("weights")
+    return math.prod(call.shape(0)[:-1]) * sum(math.prod(shape) for shape in matrices)
 
 
-_CONV, _CONV_LAST = _convolution(1), _convolution(0, -1)
+def over(*slots: int) -> Rule:
+    """Each step of each sample meets every weight of these inputs once; those that are left out count nothing."""
 
-RULES: dict[str, dict[str, Rule]] = {
-    "onnx": {
-        "Conv": _CONV, "FusedConv": _CONV, "NhwcConv": _CONV, "NhwcFusedConv": _CONV, "ConvInteger": _CONV,
-        "DeformConv": _CONV, "QLinearConv": _convolution(1, slot=3), "ConvTranspose": _transposed(1),
-        "ConvTransposeWithDynamicPads": _transposed(1), "Gemm": _product(), "MatMul": _product(),
-        "FusedMatMul": _product(), "FusedGemm": _product(), "GemmFastGelu": _product(), "MatMulInteger": _product(),
-        "MatMulIntegerToFloat": _product(), "DynamicQuantizeMatMul": _product(), "QLinearMatMul": _product(),
-        "QGemm": _product(), "GemmFloat8": _product(), "MatMulNBits": _packed, "MatMulBnb4": _packed,
-        "MatMulFpQ4": _packed, "LSTM": _recurrent(1, 3), "GRU": _recurrent(1, 3), "RNN": _recurrent(1, 3),
-        "DynamicQuantizeLSTM": _recurrent(1, 3), "Einsum": _einsum, "Attention": _attention,
-        "MultiHeadAttention": _attention, "GroupQueryAttention": _attention,
-        "LinearClassifier": _linear_model, "LinearRegressor": _linear_model,
-        "com.microsoft.Attention": _packed_attention, "QAttention": _packed_attention,
-    },
-    "tflite": {
-        "CONV_2D": _CONV, "CONV_3D": _CONV_LAST, "DEPTHWISE_CONV_2D": _convolution(1, 3),
-        "TRANSPOSE_CONV": _transposed(0, 3, data=2), "CONV_3D_TRANSPOSE": _transposed(0, 4, data=2),
-        "FULLY_CONNECTED": _dense(-1), "BATCH_MATMUL": _product(), "LSTM": _recurrent(1, 18),
-        "UNIDIRECTIONAL_SEQUENCE_LSTM": _recurrent(1, 18), "BIDIRECTIONAL_SEQUENCE_LSTM": _recurrent(1, 35),
-        "UNIDIRECTIONAL_SEQUENCE_RNN": _recurrent(1, 3), "BIDIRECTIONAL_SEQUENCE_RNN": _recurrent(1, 9),
-        "RNN": _recurrent(1, 3), "SVDF": _recurrent(1, 3), "STABLEHLO_DOT_GENERAL": _product(),
-    },
-    "coreml": {
-        "conv": _CONV, "conv_transpose": _transposed(1), "linear": _dense(-1), "matmul": _product(), "einsum": _einsum,
-        "lstm": _lstm_program, "gru": _lstm_program, "rnn": _lstm_program, "convolution": _network_convolution,
-        "deconvolution": _transposed(1), "innerProduct": _dense(-1), "batchedMatmul": _product(),
-        "uniDirectionalLSTM": _network_recurrent, "biDirectionalLSTM": _network_recurrent,
-        "gru_layer": _network_recurrent, "simpleRecurrent": _network_recurrent,
-        "scaled_dot_product_attention": _attention,
-    },
-    "keras": {
-        "Conv1D": _CONV_LAST, "Conv2D": _CONV_LAST, "Conv3D": _CONV_LAST, "DepthwiseConv1D": _convolution(0, -2),
-        "DepthwiseConv2D": _convolution(0, -2), "SeparableConv1D": _separable, "SeparableConv2D": _separable,
-        "Conv1DTranspose": _transposed(0, -1), "Conv2DTranspose": _transposed(0, -1),
-        "Conv3DTranspose": _transposed(0, -1), "Dense": _dense(0), "EinsumDense": _einsum,
-        "LSTM": _recurrent(1, 3), "GRU": _recurrent(1, 3), "SimpleRNN": _recurrent(1, 3),
-        "Bidirectional": _both_ways, "TimeDistributed": _each_step,
-        **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _convolving_recurrent),
-        **dict.fromkeys(("GroupQueryAttention", "GroupedQueryAttention"), _keras_grouped_attention),
-        "MultiHeadAttention": _keras_attention, "Attention": _attention, "AdditiveAttention": _attention,
-    },
-    "tensorflow": {
-        "Conv2D": _CONV_LAST, "Conv3D": _CONV_LAST, "_FusedConv2D": _CONV_LAST, "MatMul": _product(),
-        "_FusedMatMul": _product(), "DepthwiseConv2dNative": _convolution(0, -2), "BatchMatMul": _product(),
-        "BatchMatMulV2": _product(), "BatchMatMulV3": _product(), "Einsum": _einsum,
-        "Conv2DBackpropInput": _transposed(0, -1, data=2), "Conv3DBackpropInputV2": _transposed(0, -1, data=2),
-    },
-    "openvino": {
-        "Convolution": _CONV, "GroupConvolution": _convolution(2), "ConvolutionBackpropData": _transposed(1),
-        "GroupConvolutionBackpropData": _transposed(2), "MatMul": _product(), "LSTMSequence": _recurrent(4, 6),
-        "GRUSequence": _recurrent(3, 5), "Einsum": _einsum, "ScaledDotProductAttention": _attention,
-    },
-    "torch": {
-        "conv1d": _CONV, "conv2d": _CONV, "conv3d": _CONV, "_convolution": _aten_convolution,
-        "convolution": _aten_convolution, "conv_transpose2d": _transposed(1), "conv_transpose1d": _transposed(1),
-        "linear": _dense(-1), "mm": _product(), "bmm": _product(), "matmul": _product(), "addmm": _product(1),
-        "baddbmm": _product(1), "scaled_dot_product_attention": _attention,
-        **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "quantized_lstm", "quantized_gru"), _torch_recurrent),
-        **dict.fromkeys(("quantized::conv1d", "quantized::conv2d", "quantized::conv3d", "quantized::conv1d_relu",
-                         "quantized::conv2d_relu", "quantized::conv3d_relu"), _CONV),
-        **dict.fromkeys(("quantized::linear", "quantized::linear_relu", "quantized::linear_dynamic",
-                         "quantized::linear_relu_dynamic"), _dense(-1)),
-        "conv_transpose3d": _transposed(1), "einsum": _einsum, "_scaled_dot_product_flash_attention": _attention,
-        "_scaled_dot_product_efficient_attention": _attention, "_native_multi_head_attention": _unknown,
-        "_transformer_encoder_layer_fwd": _unknown,
-    },
-}  # fmt: skip
-_DIALECT = {
-    "savedmodel": "tensorflow", "graphdef": "tensorflow", "torchscript": "torch", "torch-export": "torch",
-}  # fmt: skip
-_KERAS_FREE = {
-    "Embedding", "PReLU", "BatchNormalization", "LayerNormalization", "GroupNormalization", "Normalization",
-    "RMSNormalization", "Functional", "Sequential", "Model", "UnitNormalization",
-}  # fmt: skip
-"""Keras layers with weights that they do not multiply and add up."""
+    def rule(call: Call) -> int:
+        given = [call.ins[at] for at in slots if at < len(call.ins)]
+        matrices = [shape for shape in given if shape is not None and len(shape) >= 2]
+        if not matrices:
+            raise LookupError("weights")
+        return math.prod(call.shape(0)[:-1]) * sum(math.prod(shape) for shape in matrices)
+
+    return rule
 
 
-def is_counted(op: str) -> bool:
-    """True for a Keras layer whose multiply-accumulates are known, if only to be none."""
-    return op in RULES["keras"] or op in _KERAS_FREE
+def lite_lstm(call: Call) -> int:
+    """TensorFlow Lite's LSTM; the quantised one of five inputs has all its weights in one matrix."""
+    if len(call.ins) == 5:
+        return math.prod(call.shape(0)[:-1]) * math.prod(call.shape(2))
+    return recurrent(1, 18)(call)
 
 
-OPAQUE = {"edgetpu-custom-op", "EPContext", "TRTEngineOp", "TRT_TRTEngineOp"}
-"""Operators that hide a whole compiled network; what is inside cannot be counted."""
-HIDING = {
-    "TreeEnsemble",
-    "TreeEnsembleClassifier",
-    "TreeEnsembleRegressor",
-    "SVMClassifier",
-    "SVMRegressor",
-    "treeEnsembleClassifier",
-    "treeEnsembleRegressor",
-    "supportVectorClassifier",
-    "supportVectorRegressor",
-    "glmClassifier",
-    "glmRegressor",
-    "kNearestNeighborsClassifier",
-    "bayesianProbitRegressor",
-    "customModel",
-    "linkedModel",
-    "serializedModel",
-    "visionFeaturePrint",
-    "audioFeaturePrint",
-    "soundAnalysisPreprocessing",
-    "textClassifier",
-    "wordTagger",
-    "wordEmbedding",
-    "gazetteer",
-    "itemSimilarityRecommender",
-}
-"""Operators that keep what they learned in a form of their own: neither parameters nor operations are counted."""
+def block_cell(data: int, first: int, last: int) -> Rule:
+    """TensorFlow's fused cells: every row of the data meets every weight of inputs first..last."""
+
+    def rule(call: Call) -> int:
+        weights = [call.shape(slot) for slot in range(first, last)]
+        return math.prod(call.shape(data)[:-1]) * sum(math.prod(shape) for shape in weights)
+
+    return rule
 
 
-_KNOWN_DOMAINS = frozenset(
-    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "com.microsoft", "ai.onnx.preview.training"}
-)
-"""What an operator of any other ONNX domain computes, only its maker knows."""
+def general_product(call: Call) -> int:
+    """StableHLO's product: per output element, the sizes that both sides are summed over."""
+    left = call.shape(0)
+    axes = call.node.attributes.get("lhs_contracting_dimensions") or []
+    return call.out() * math.prod([left[int(axis)] for axis in axes])
 
 
-def count(format_name: str, call: Call) -> int | None:
-    """Multiply-accumulates of one operator, 0 for one without any, None while shapes or what it does are unknown."""
-    node = call.node
-    if node.op in OPAQUE or node.op in HIDING:
-        return None
-    rules = RULES.get(_DIALECT.get(format_name, format_name), {})
-    name = (
-        node.op.removeprefix("aten::").removeprefix("aten.").split(".")[0] if "aten" in node.op else node.op
-    )
-    rule = rules.get(f"{node.domain}.{name}") if node.domain else None
-    rule = rule or rules.get(name)
-    if rule is None:
-        is_foreign = format_name == "onnx" and node.domain not in _KNOWN_DOMAINS and not node.subgraphs
-        return None if is_foreign else 0
-    try:
-        return rule(call)
-    except (LookupError, ValueError):
-        return None
+def general_convolution(call: Call) -> int:
+    """StableHLO's convolution: per output element, the weights of one output channel."""
+    weight, channel = call.shape(1), call.node.attributes.get("kernel_output_feature_dimension")
+    if not isinstance(channel, int):
+        raise LookupError("kernel_output_feature_dimension")
+    return call.out() * math.prod(weight) // max(weight[channel], 1)
+
+
+def inner_product(call: Call) -> int:
+    """As many as the first input has elements."""
+    return math.prod(call.shape(0))
+
+
+def vector_product(call: Call) -> int:
+    """NumPy's dot, and Keras's layer of that name with its `axes`: per output element, the length of what is joined."""
+    axes = call.node.attributes.get("axes", -1)
+    axis = int(axes[0] if isinstance(axes, list) else axes)
+    return call.out() * call.shape(0)[axis]
+
+
+def keras_scores(call: Call) -> int:
+    """Keras's attention operation on (batch, steps, heads, depth)."""
+    return 2 * math.prod(call.shape(0)) * call.shape(1)[1]
+
+
+def all_weights(data: int, slot: int) -> Rule:
+    """Each row of the data meets every weight once."""
+    return lambda call: math.prod(call.shape(data)[:-1]) * math.prod(call.shape(slot))
+
+
+def with_past(slot: int) -> Rule:
+    """Attention that also looks back at keys of earlier calls."""
+
+    def rule(call: Call) -> int:
+        past = call.ins[slot] if slot < len(call.ins) else None
+        key = call.shape(1)
+        if slot < len(call.node.inputs) and call.node.inputs[slot] >= 0 and past is None:
+            raise LookupError("past")
+        return 2 * math.prod(call.shape(0)) * (key[-2] + (past[-2] if past else 0))
+
+    return rule
+
+
+def core_ml_recurrent(call: Call) -> int:
+    """A recurrent layer of a program, or of a neural network, whose data have two ones behind the features."""
+    return (network_recurrent if len(call.shape(0)) == 5 else lstm_program)(call)

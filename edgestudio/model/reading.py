@@ -24,6 +24,7 @@ READERS = {
     "keras": "edgestudio.model.formats.keras:read",
     "savedmodel": "edgestudio.model.formats.savedmodel:read",
     "graphdef": "edgestudio.model.formats.graphdef:read",
+    "metagraph": "edgestudio.model.formats.metagraph:read",
     "torchscript": "edgestudio.model.formats.torchscript:read",
     "torch-export": "edgestudio.model.formats.torch_export:read",
     "safetensors": "edgestudio.model.formats.safetensors:read",

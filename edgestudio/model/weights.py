@@ -16,6 +16,7 @@ _READERS = {
     "onnx": "onnx", "tflite": "tflite", "safetensors": "plain:safetensors", "openvino": "plain:openvino",
     "keras": "keras", "coreml": "coreml", "torchscript": "torch:torchscript", "state-dict": "torch:state_dict",
     "torch-export": "torch_export", "savedmodel": "tensorflow:savedmodel", "graphdef": "tensorflow:graphdef",
+    "metagraph": "tensorflow:metagraph",
 }  # fmt: skip
 
 

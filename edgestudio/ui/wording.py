@@ -121,6 +121,7 @@ def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Size", summary.get("size_bytes") and size(summary["size_bytes"])),
         ("Parameters", _known(summary, "parameters")),
         ("MACs", _known(summary, "macs")),
+        ("MACs not counted", _uncounted(summary.get("macs_unknown"))),
         ("Peak activations", summary.get("peak_activation_bytes") and size(summary["peak_activation_bytes"])),
         ("Nodes", _known(summary, "nodes")),
         ("Quantisation", _quantization(summary.get("quantization"))),
@@ -131,6 +132,15 @@ def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _known(summary: Mapping[str, Any], key: str) -> str | None:
     value = summary.get(key)
     return count(value) if isinstance(value, int | float) else None
+
+
+def _uncounted(operators: object) -> str:
+    """Operators whose work is not known, most frequent first."""
+    if not isinstance(operators, Mapping):
+        return ""
+    ordered = sorted(operators.items(), key=lambda item: (-item[1], item[0]))
+    more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+    return ", ".join(op for op, _ in ordered[:3]) + more
 
 
 def _quantization(value: object) -> str:

@@ -13,14 +13,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgestudio.model.analysis import analyse
-from edgestudio.model.formats.coreml_shapes import output_shape
+from edgestudio.model.formats.coreml_network_shapes import output_shape
 from edgestudio.model.formats.pickle_text import Made, Named
-from edgestudio.model.formats.tflite_rows import with_rows
+from edgestudio.model.formats.tflite_shapes import infer_shapes
 from edgestudio.model.formats.torch_code import CodeReader
 from edgestudio.model.formats.torch_parts import Methods
 from edgestudio.model.graph import Graph, Model, Node, Tensor
 from edgestudio.model.inspection import inspect_file
-from edgestudio.model.macs import Call, count
+from edgestudio.model.mac_table import count
+from edgestudio.model.macs import Call
 from edgestudio.model.reading import read_model
 from tests.model.made import onnx_model
 
@@ -232,11 +233,11 @@ def test_open_sizes_of_tflite_follow_from_the_operators() -> None:
         tensors = (Tensor("x", "float32", (1, 10, 16), "input"), Tensor("r", "float32", (rows, rows)),
                    Tensor("w", "float32", (32, 16), "constant"), Tensor("f", "float32", (rows, 32)),
                    Tensor("y", "float32", (rows, 32), "output"))  # fmt: skip
-        nodes = (Node("r", "RESHAPE", (0,), (1,)), Node("f", "FULLY_CONNECTED", (1, 2), (3,)),
+        nodes = (Node("r", "RESHAPE", (0,), (1,), {"new_shape": [-1, 16]}), Node("f", "FULLY_CONNECTED", (1, 2), (3,)),
                  Node("y", "RELU", (3,), (4,)))  # fmt: skip
         return Graph("main", nodes, tensors, (0,), (4,))
 
-    bound, read = (Model("tflite", None, None, {}, (graph(rows),), 0) for rows in (1, None))
-    known = with_rows(bound, read)
+    read = Model("tflite", None, None, {}, (graph(None),), 0)
+    known = infer_shapes(read, {})
     assert [tensor.shape for tensor in known.main.tensors][3:] == [(10, 32), (10, 32)]
     assert analyse(read, known).macs == 10 * 16 * 32

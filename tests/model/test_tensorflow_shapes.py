@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edgestudio.model.formats.tensorflow_numbers import values_of
-from edgestudio.model.formats.tensorflow_rules import Call, Shape, Values, shape_of
 from edgestudio.model.inspection import inspect_file
 from edgestudio.model.reading import read_model
+from edgestudio.model.shapes.call import Call, Shape, Values
+from edgestudio.model.shapes.numbers import values_of
+from edgestudio.model.shapes.rules import shape_of
 
 _TYPES = {"float32": 1, "int32": 3}
 

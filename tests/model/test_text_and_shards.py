@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
+from edgestudio.model.formats import tensorflow_text
 from edgestudio.model.inspection import inspect_file
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import ModelError
@@ -103,11 +105,44 @@ def test_files_that_a_list_names_are_beside_it(tmp_path: Path) -> None:
         inspect_file(index)
 
 
-def test_the_graph_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+def test_the_graph_of_a_checkpoint_is_read(tmp_path: Path) -> None:
     path = tmp_path / "model.meta"
-    node = b"\x0a\x01x\x12\x0bPlaceholder"
-    graph = b"\x0a" + bytes([len(node)]) + node
-    path.write_bytes(b"\x0a\x00\x12" + bytes([len(graph)]) + graph)
-    with pytest.raises(ModelError, match="MetaGraphDef") as caught:
-        inspect_file(path)
-    assert "Freeze" in caught.value.hint
+    path.write_bytes(_meta_graph())
+    found = inspect_file(path)
+    assert found["format"] == "metagraph"
+    assert [(each["name"], each["shape"]) for each in found["inputs"]] == [("x", [None, 2])]
+    assert [(each["name"], each["shape"]) for each in found["outputs"]] == [("y", [None, 3])]
+    assert (found["macs"], found["parameters"], found["nodes"]) == (6, 6, 3)
+    assert found["metadata"]["left out"].startswith("6 operations")
+    assert any("model.index" in warning for warning in found["warnings"])
+    for name in ("model.index", "model.data-00000-of-00001"):
+        (tmp_path / name).write_bytes(bytes(8))
+    assert not inspect_file(path)["warnings"]
+
+
+def test_a_meta_graph_that_is_cut_short_or_empty(tmp_path: Path) -> None:
+    path = tmp_path / "model.meta"
+    for damaged in (_meta_graph()[:-5], b"\x0a\x00\x12\x00"):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelError):
+            inspect_file(path)
+
+
+def _meta_graph() -> bytes:
+    """x times a variable, with what initialises, trains, saves and restores that."""
+    text = """
+        node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } }
+          attr { key: "shape" value { shape { dim { size: -1 } dim { size: 2 } } } } }
+        node { name: "v" op: "VariableV2" attr { key: "dtype" value { type: DT_FLOAT } }
+          attr { key: "shape" value { shape { dim { size: 2 } dim { size: 3 } } } } }
+        node { name: "zeros" op: "Fill" }
+        node { name: "v/Assign" op: "Assign" input: "v" input: "zeros" }
+        node { name: "v/read" op: "Identity" input: "v" attr { key: "T" value { type: DT_FLOAT } } }
+        node { name: "y" op: "MatMul" input: "x" input: "v/read" attr { key: "T" value { type: DT_FLOAT } } }
+        node { name: "gradients/MatMul" op: "MatMul" input: "x" input: "y" }
+        node { name: "train" op: "ApplyGradientDescent" input: "v" input: "gradients/MatMul" }
+        node { name: "save/Const" op: "PlaceholderWithDefault" }
+        node { name: "save/SaveV2" op: "SaveV2" input: "save/Const" input: "v" }
+    """
+    graph = text_format.Parse(text, tensorflow_text._classes()["GraphDef"]()).SerializePartialToString()
+    return b"\x0a\x00\x12" + bytes([len(graph) & 127 | 128, len(graph) >> 7]) + graph

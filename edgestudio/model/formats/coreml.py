@@ -11,6 +11,7 @@ from edgestudio.model.building import MAX_DEPTH, GraphBuilder
 from edgestudio.model.content import opened, tree_size_bytes
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats import coreml_network, coreml_program
+from edgestudio.model.formats.coreml_shapes import infer_shapes
 from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.message import Message
 from edgestudio.wire.errors import ModelError
@@ -33,7 +34,8 @@ def schema() -> dict[str, Any]:
 def read(found: Recognised) -> Model:
     """The model at `found.file`; raises ModelError when it points outside of its package."""
     with opened(found.file) as buffer:
-        return _Reader(found).model(Message(memoryview(buffer)))
+        model = _Reader(found).model(Message(memoryview(buffer)))
+    return infer_shapes(model)
 
 
 class _Reader:

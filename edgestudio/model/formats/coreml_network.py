@@ -1,16 +1,16 @@
-"""Reads the layers of a Core ML neural network, with their weights' shapes and the shapes between them."""
+"""Reads the layers of a Core ML neural network, with the shapes of their weights."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from edgestudio.model.building import GraphBuilder
-from edgestudio.model.formats.coreml_shapes import output_shape
 from edgestudio.model.graph import Dimension, Node, Quantization
 from edgestudio.model.message import Message
 
 _WEIGHTS = "WeightParams"
-_MAX_LIST = 4096
+_MAX_LIST, _SMALL_COUNT = 4096, 64
 
 
 class Stored(NamedTuple):
@@ -43,10 +43,8 @@ def read_layers(
             name, op, (*inputs, *weights), tuple(outputs), attributes, "", name.strip("/").rpartition("/")[0]
         )
         builder.nodes.append(node)
-        shapes = [builder.shapes[index] for index in inputs]
         for index in outputs:
-            if builder.shapes[index] is None:
-                builder.describe(index, builder.dtypes[index] or "float32", output_shape(node, shapes))
+            builder.describe(index, builder.dtypes[index] or "float32")
 
 
 def _declared(builder: GraphBuilder, layer: Message, outputs: list[int]) -> None:
@@ -73,11 +71,9 @@ class _Params:
     def read(self, message: Message, kind: str, attributes: dict[str, Any], depth: int = 0) -> list[int]:
         """Fill `attributes`; returns the tensor indices of the weights, the kernel first."""
         fields = self.schema["messages"].get(kind, {})
-        for number in message.numbers():
-            field = fields.get(str(number))
-            if field is None:
-                continue
-            name, code, *inner = field
+        # What a weight's shape follows from may stand behind it.
+        known = [(number, fields[str(number)]) for number in message.numbers() if str(number) in fields]
+        for number, (name, code, *inner) in sorted(known, key=lambda each: each[1][2:] == [_WEIGHTS]):
             if code == "m" and inner == [_WEIGHTS]:
                 weight = message.message(number)
                 if weight is not None:
@@ -145,6 +141,9 @@ class _Params:
         index = self.builder.add(shown, dtype, shape, "constant", size)
         if quantization is not None:
             self.builder.quantizations[index] = quantization
+        if dtype == "float32" and count <= _SMALL_COUNT:  # sizes are numbers of this type here as well
+            numbers = weight.reals(1)
+            self.builder.values[index] = tuple(int(n) if n == n // 1 else n for n in numbers)
         self.weights.append(index)
 
 
@@ -175,6 +174,16 @@ def _stored(weight: Message) -> tuple[int, str, int, Quantization | None]:
 
 def _weight_shape(name: str, count: int, attributes: dict[str, Any]) -> tuple[int, ...]:
     """The shape of a kernel from the layer's other parameters, when they multiply to its size."""
+    if name == "weights" and "kernelDepth" in attributes:
+        kernel = [attributes[f"kernel{axis}"] for axis in ("Depth", "Height", "Width")]
+        groups, ins, outs = (
+            attributes.get("nGroups") or 1,
+            attributes["inputChannels"],
+            attributes["outputChannels"],
+        )
+        is_turned = attributes.get("isDeconvolution", False)
+        wide = (ins, outs // groups, *kernel) if is_turned else (outs, ins // groups, *kernel)
+        return wide if math.prod(wide) == count else (count,)
     if name == "weights" and "outputChannels" in attributes:
         outs = attributes["outputChannels"]
         if "inputChannels" in attributes:

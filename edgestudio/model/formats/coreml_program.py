@@ -107,8 +107,8 @@ class ProgramReader:
         index = builder.find(name)
         builder.describe(index, dtype, shape, "constant", size_bytes(dtype, shape))
         shown = _immediate(value)
-        if isinstance(shown, list):
-            builder.values[index] = tuple(shown)
+        if shown is not None:
+            builder.values[index] = tuple(shown) if isinstance(shown, list) else (shown,)
         blob = value.message(5)
         if blob is not None:
             self._check_blob(blob.text(1), blob.integer(2))
@@ -153,6 +153,9 @@ class ProgramReader:
                 slots += [(rank, key, builder.find(name)) for name in names]
         # Python's sort is stable: arguments of unknown names keep the file's order.
         slots.sort(key=lambda slot: slot[0])
+        computed = [key for rank, key, _ in slots if rank == len(_DATA)]
+        if computed:
+            attributes["computed"] = computed
         name = self._attributes(builder, operation, op, attributes, slots)
         outputs = []
         for output in operation.messages(3):

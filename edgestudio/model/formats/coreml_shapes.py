@@ -1,215 +1,58 @@
-"""Works out the shapes between layers of a Core ML neural network, which its file does not hold."""
+"""Works out the shapes that a Core ML model leaves open, in its programs, networks and pipelines."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from edgestudio.model.graph import Dimension, Node
+from edgestudio.model.formats import coreml_network_shapes, coreml_program_shapes
+from edgestudio.model.graph import Model, Node
+from edgestudio.model.inference import Results, Shape, Values, infer
+from edgestudio.model.shapes.results import agreed, kept_by_loop
 
-Shape = tuple[Dimension, ...] | None
-
-_SAME = {
-    "activation", "batchnorm", "scale", "bias", "softmax", "unary", "lrn", "mvn", "l2normalize", "dropout", "clip",
-    "copy", "addBroadcastable", "softmaxND",
-    "layerNormalization", "gelu", "tanh", "erf",
-}  # fmt: skip
-_ELEMENTWISE = {"add", "multiply", "average", "max", "min", "subtractBroadcastable", "multiplyBroadcastable"}
+_PROGRAM = "mlProgram"
 
 
-def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
-    """Shape of a layer's outputs, None when it is of another kind or its input is not known.
+def infer_shapes(model: Model, dimensions: Mapping[str, int] | None = None) -> Model:
+    """`model` with the shapes that follow from its inputs and constants; what the file says is kept.
 
-    Images are (…, channels, height, width), the last three of whatever rank the input has.
+    With `dimensions` open sizes of inputs are set, as "input:axis", and an open first one becomes 1 (one sample).
     """
-    first = inputs[0] if inputs else None
-    if first is None:
-        return None
-    if node.op in _SAME:
-        return first
-    if node.op in _ELEMENTWISE:
-        return max((shape for shape in inputs if shape is not None), key=_known_elements)
-    wide = _ARRAY_RULES.get(node.op)
-    if wide is not None:
-        try:
-            found = wide(node.attributes, first, inputs)
-        except (LookupError, TypeError, ValueError):
-            return None
-        if found is not None or node.op not in _RULES:
-            return found
-    rule = _RULES.get(node.op)
-    if rule is None or len(first) < 3:
-        return _dense(first, node.attributes) if node.op == "innerProduct" else None
-    head, (channels, height, width) = first[:-3], first[-3:]
-    if not all(isinstance(size, int) for size in (channels, height, width)):
-        return None
-    found = rule(node.attributes, (channels, height, width), inputs)
-    return None if found is None else (*head, *found)
+    return infer(model, _CoreMl(model), dimensions)
 
 
-def _known_elements(shape: tuple[Dimension, ...]) -> int:
-    return math.prod(size for size in shape if isinstance(size, int))
+class _CoreMl:
+    """Core ML's operators; programs and networks have some that are spelt alike and are not."""
 
+    def __init__(self, model: Model) -> None:
+        self._in_program: set[int] = set()
+        self._mark(model, 0, is_program=model.metadata.get("type") == _PROGRAM, seen=set())
 
-def _dense(shape: tuple[Dimension, ...], attributes: dict[str, Any] | Any) -> Shape:
-    return (*shape[:-1], attributes["outputChannels"]) if "outputChannels" in attributes else None
+    def _mark(self, model: Model, index: int, *, is_program: bool, seen: set[int]) -> None:
+        if index in seen or index >= len(model.graphs):
+            return
+        seen.add(index)
+        for node in model.graphs[index].nodes:
+            if is_program:
+                self._in_program.add(id(node))
+            for body in node.subgraphs:
+                self._mark(model, body, is_program=is_program or node.op == _PROGRAM, seen=seen)
 
+    def results(self, node: Node, shapes: Sequence[Shape], values: Sequence[Values]) -> Results:
+        if id(node) in self._in_program:
+            return coreml_program_shapes.results(node, shapes, values)
+        return coreml_network_shapes.results(node, shapes, values)
 
-def _pair(attributes: Any, name: str, default: int = 1) -> tuple[int, int]:
-    values = attributes.get(name) or [default, default]
-    return (values[0], values[-1]) if isinstance(values, list) else (default, default)
+    def arguments(self, node: Node) -> int:
+        return len(node.inputs) if node.op == "cond" else 0
 
+    def joined(
+        self,
+        node: Node,
+        shapes: Sequence[Shape],
+        values: Sequence[Values],
+        results: Sequence[Sequence[Shape]],
+    ) -> list[Shape]:
+        return kept_by_loop(shapes, results) if node.op == "while_loop" else agreed(results)
 
-def _borders(attributes: Any) -> list[tuple[int, int]]:
-    """Padding of height and width, from the `valid` padding's amounts."""
-    valid = attributes.get("valid")
-    amounts = valid.get("paddingAmounts") if isinstance(valid, dict) else None
-    edges = amounts.get("borderAmounts") if isinstance(amounts, dict) else None
-    return edges if isinstance(edges, list) and len(edges) == 2 else [(0, 0), (0, 0)]
-
-
-def _slide(attributes: Any, sizes: tuple[int, int], default_kernel: int) -> tuple[int, int]:
-    kernel, stride = _pair(attributes, "kernelSize", default_kernel), _pair(attributes, "stride")
-    dilation = _pair(attributes, "dilationFactor")
-    if "same" in attributes:
-        return -(-sizes[0] // max(stride[0], 1)), -(-sizes[1] // max(stride[1], 1))
-    borders = _borders(attributes)
-    height, width = (
-        (size + sum(border) - step * (window - 1) - 1) // max(jump, 1) + 1
-        for size, border, step, window, jump in zip(sizes, borders, dilation, kernel, stride, strict=True)
-    )
-    return max(height, 0), max(width, 0)
-
-
-def _convolution(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    _, height, width = image
-    channels = attributes.get("outputChannels")
-    if not attributes.get("isDeconvolution"):
-        return (channels, *_slide(attributes, (height, width), 3))
-    declared = attributes.get("outputShape")
-    if isinstance(declared, list) and len(declared) == 2:
-        return (channels, *declared)
-    stride, kernel = _pair(attributes, "stride"), _pair(attributes, "kernelSize", 3)
-    if "same" in attributes:
-        return channels, height * stride[0], width * stride[1]
-    borders = _borders(attributes)
-    sizes = ((height - 1) * stride[0] + kernel[0], (width - 1) * stride[1] + kernel[1])
-    return channels, sizes[0] - sum(borders[0]), sizes[1] - sum(borders[1])
-
-
-def _pooling(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    channels, height, width = image
-    if attributes.get("globalPooling"):
-        return channels, 1, 1
-    if "includeLastPixel" in attributes:
-        kernel, stride = _pair(attributes, "kernelSize", 3), _pair(attributes, "stride")
-        pad = attributes["includeLastPixel"]
-        amounts = pad.get("paddingAmounts", [0, 0]) if isinstance(pad, dict) else [0, 0]
-        sizes = [
-            -((window - size - 2 * border) // max(jump, 1)) + 1
-            for size, border, window, jump in zip((height, width), amounts, kernel, stride, strict=False)
-        ]
-        return (channels, *sizes) if len(sizes) == 2 else None
-    return (channels, *_slide(attributes, (height, width), 3))
-
-
-def _concat(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    if any(shape is None or len(shape) < 3 or not isinstance(shape[-3], int) for shape in inputs):
-        return None
-    return (sum(shape[-3] for shape in inputs if shape and isinstance(shape[-3], int)), *image[1:])
-
-
-def _upsample(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    factor = _pair(attributes, "scalingFactor", 2)
-    return image[0], image[1] * factor[0], image[2] * factor[1]
-
-
-def _dense_image(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    return attributes.get("outputChannels"), 1, 1
-
-
-def _flatten(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    return math.prod(image), 1, 1
-
-
-def _reshape(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    target = attributes.get("targetShape")
-    return tuple(target[-3:]) if isinstance(target, list) and len(target) >= 3 else None
-
-
-def _pad(attributes: Any, image: Any, inputs: Sequence[Shape]) -> Shape:
-    amounts = attributes.get("paddingAmounts")
-    edges = amounts.get("borderAmounts") if isinstance(amounts, dict) else None
-    if not isinstance(edges, list) or len(edges) != 2:
-        return None
-    return image[0], image[1] + sum(edges[0]), image[2] + sum(edges[1])
-
-
-def _array_dense(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    """On arrays the last axis is multiplied; an image, whose three are one vector, is left to the other rule."""
-    if shape[-1] != attributes.get("inputChannels") or (
-        len(shape) >= 3 and math.prod(shape[-3:]) == shape[-1]
-    ):
-        return None
-    return (*shape[:-1], attributes["outputChannels"])
-
-
-def _array_reshape(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    return tuple(attributes["targetShape"])
-
-
-def _array_transpose(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    return tuple(shape[axis] for axis in attributes["axes"])
-
-
-def _array_expand(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    axes = attributes["axes"]
-    rank = len(shape) + len(axes)
-    ones, sizes = {axis % rank for axis in axes}, iter(shape)
-    return tuple(1 if axis in ones else next(sizes) for axis in range(rank))
-
-
-def _array_squeeze(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    axes = attributes.get("axes")
-    dropped = {axis % len(shape) for axis in axes} if axes else {i for i, s in enumerate(shape) if s == 1}
-    return tuple(size for axis, size in enumerate(shape) if axis not in dropped)
-
-
-def _array_product(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    other = inputs[1] if len(inputs) > 1 else (attributes["weightMatrixFirstDimension"],
-                                               attributes["weightMatrixSecondDimension"])  # fmt: skip
-    if other is None:
-        return None
-    rows = shape[-1] if attributes.get("transposeA") else shape[-2]
-    columns = other[-2] if attributes.get("transposeB") else other[-1]
-    head = shape[:-2] if len(shape) >= len(other) else other[:-2]
-    return (*head, rows, columns)
-
-
-def _array_embedding(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    return (*shape[:-1], attributes["embeddingSize"])
-
-
-def _array_slice(attributes: Any, shape: Any, inputs: Sequence[Shape]) -> Shape:
-    begins, ends, steps = attributes["beginIds"], attributes["endIds"], attributes["strides"]
-    open_begin, open_end = attributes.get("beginMasks") or [], attributes.get("endMasks") or []
-    drops = attributes.get("squeezeMasks") or []
-    out = []
-    for axis, size in enumerate(shape):
-        start = None if axis < len(open_begin) and open_begin[axis] else begins[axis]
-        stop = None if axis < len(open_end) and open_end[axis] else ends[axis]
-        if not (axis < len(drops) and drops[axis]):
-            out.append(len(range(*slice(start, stop, steps[axis]).indices(size))))
-    return tuple(out)
-
-
-_ARRAY_RULES = {
-    "innerProduct": _array_dense, "reshapeStatic": _array_reshape, "transpose": _array_transpose,
-    "expandDims": _array_expand, "squeeze": _array_squeeze, "batchedMatmul": _array_product,
-    "embeddingND": _array_embedding, "sliceStatic": _array_slice,
-}  # fmt: skip
-_RULES = {
-    "convolution": _convolution, "pooling": _pooling, "concat": _concat, "upsample": _upsample,
-    "innerProduct": _dense_image, "flatten": _flatten, "reshape": _reshape, "padding": _pad,
-}  # fmt: skip
+    def sees_around(self) -> bool:
+        return True

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
+import numpy as np
+
 from edgestudio.model.building import MAX_DEPTH, GraphBuilder
-from edgestudio.model.content import opened
+from edgestudio.model.content import Buffer, opened
 from edgestudio.model.detect import Recognised
-from edgestudio.model.dtypes import size_bytes
+from edgestudio.model.dtypes import BITS, elements, size_bytes
 from edgestudio.model.graph import Dimension, Graph, Model, Node
 from edgestudio.wire.errors import ModelError
 
@@ -20,6 +23,7 @@ _DTYPES = {
     "i4": "int4", "u4": "uint4", "u1": "uint1", "u2": "uint2", "string": "string", "f8e4m3": "float8_e4m3fn",
     "f8e5m2": "float8_e5m2", "fp32": "float32", "fp16": "float16", "nf4": "uint4",
 }  # fmt: skip
+_SMALL_COUNT = 64
 _MAX_ELEMENTS = 20_000_000
 _MAX_XML_DEPTH = 200
 
@@ -129,8 +133,9 @@ def read(found: Recognised) -> Model:
     warnings = list(found.warnings)
     weights = found.file.with_suffix(".bin")
     has_weights = weights.is_file()
-    reader = _Reader(warnings, weights.stat().st_size if has_weights else None)
-    reader.graph(root, root.attributes.get("name", ""), 0)
+    with opened(weights) if has_weights else nullcontext(b"") as buffer:
+        reader = _Reader(warnings, buffer)
+        reader.graph(root, root.attributes.get("name", ""), 0)
     if reader.weight_bytes and not has_weights:
         warnings.append(f"the file {weights.name} with the weights is missing; put it beside the model")
     elif has_weights and reader.reaches > weights.stat().st_size:
@@ -156,11 +161,11 @@ def read(found: Recognised) -> Model:
 class _Reader:
     """The network and the bodies of its loops and branches."""
 
-    def __init__(self, warnings: list[str], available: int | None) -> None:
+    def __init__(self, warnings: list[str], buffer: Buffer) -> None:
         self.graphs: list[Graph] = []
         self.opsets: dict[str, int] = {}
         self.warnings = warnings
-        self.available = available
+        self.buffer = buffer
         self.operations = 0
         self.weight_bytes = 0
         self.reaches = 0
@@ -224,6 +229,8 @@ class _Reader:
             bodies = [child for child in layer.children if child.tag.endswith("body")]
             subgraphs = tuple(self.graph(body, f"{name}/{body.tag}", depth + 1) for body in bodies)
             shown = {label: _value(text) for label, text in attributes.items()}
+            if op == "TensorIterator":
+                shown.update(_steps(layer))
             scope = name.strip("/").rpartition("/")[0]
             builder.nodes.append(Node(name, op, tuple(ins), tuple(outs), shown, "", scope, subgraphs))
 
@@ -249,8 +256,24 @@ class _Reader:
         dtype = _DTYPES.get(str(attributes.get("element_type")), "")
         sizes = str(attributes.get("shape") or "")
         shape = tuple(int(size) for size in sizes.split(",") if size.strip().isdigit())
+        values = self._values(dtype, shape, int(attributes.get("offset") or 0), stored)
         for index in outs:
             builder.describe(index, dtype, shape, "constant", stored or size_bytes(dtype, shape))
+            if values is not None:
+                builder.values[index] = values
+
+    def _values(self, dtype: str, shape: tuple[int, ...], start: int, size: int) -> tuple[Any, ...] | None:
+        """The elements of a small constant."""
+        count = elements(shape)
+        if count is None or count > _SMALL_COUNT or BITS.get(dtype, 0) < 8 or start < 0:
+            return None
+        try:
+            kind = np.dtype(dtype).newbyteorder("<")
+        except TypeError:
+            return None
+        if count * kind.itemsize != size or start + size > len(self.buffer):
+            return None
+        return tuple(np.frombuffer(bytes(self.buffer[start : start + size]), kind).tolist())
 
 
 def _tensor_name(port: Element, layer: str) -> str:
@@ -274,6 +297,16 @@ def _is_met_again(builder: GraphBuilder, layer: Element, attributes: dict[str, A
         return False
     builder.keys.update((source, first) for source in sources)
     return True
+
+
+def _steps(layer: Element) -> dict[str, int]:
+    """By which input, along which axis, an iterator is cut into steps of one."""
+    places, ports = layer.find("port_map"), [port.attributes["id"] for port in _ports(layer, "input")]
+    for entry in places.all("input") if places is not None else ():
+        given = entry.attributes
+        if "axis" in given and given.get("external_port_id") in ports and given.get("part_size", "1") == "1":
+            return {"steps_slot": ports.index(given["external_port_id"]), "steps_axis": int(given["axis"])}
+    return {}
 
 
 def _ports(layer: Element, side: str) -> list[Element]:

@@ -75,7 +75,7 @@ def stored(index: Path) -> dict[str, Variable]:
         except (IndexError, ValueError) as error:
             raise ModelError(
                 f"{index.name} is a checkpoint index that is damaged: {error}.",
-                hint="Copy the whole SavedModel folder again.",
+                hint="Copy the SavedModel folder, or all files of the checkpoint, again.",
                 code="damaged-model",
             ) from error
     return found

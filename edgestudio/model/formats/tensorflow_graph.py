@@ -16,6 +16,18 @@ _LISTS = {
     "While", "StatelessWhile", "_While", "If", "StatelessIf", "_If", "Case", "StatelessCase", "PartitionedCall",
     "StatefulPartitionedCall", "Split", "SplitV", "Unpack", "IdentityN", "SymbolicGradient",
 }  # fmt: skip
+_OUTPUT_NAMES = {
+    "TopKV2": ("values", "indices"), "Switch": ("output_false", "output_true"), "Merge": ("output", "value_index"),
+    "Unique": ("y", "idx"), "MaxPoolWithArgmax": ("output", "argmax"),
+    "NonMaxSuppressionV4": ("selected_indices", "valid_outputs"),
+    "NonMaxSuppressionV5": ("selected_indices", "selected_scores", "valid_outputs"),
+    "CombinedNonMaxSuppression": ("nmsed_boxes", "nmsed_scores", "nmsed_classes", "valid_detections"),
+    **{f"FusedBatchNorm{version}": ("y", "batch_mean", "batch_variance", "reserve_space_1", "reserve_space_2",
+                                    "reserve_space_3") for version in ("", "V2", "V3")},
+}  # fmt: skip
+"""Operators with several outputs, which functions refer to by these names."""
+HAVE_PLACES = _LISTS | _OUTPUT_NAMES.keys()
+"""Operators whose outputs keep their places in a node, read or not."""
 _MAX_OUTPUTS = 10_000
 _SILENT = {"NoOp", "Assert", "_Retval"}
 _TYPE_KEYS = ("dtype", "DstT", "out_type", "output_type", "T", "Tparams")
@@ -23,6 +35,9 @@ _COUNTS = {"Shape", "ShapeN", "Size", "Rank"}
 _TESTS = {
     "Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual", "LogicalAnd", "LogicalOr", "LogicalNot",
     "IsNan", "IsInf", "IsFinite", "All", "Any",
+}  # fmt: skip
+_LOWERED = {
+    "Switch", "RefSwitch", "Enter", "RefEnter", "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond",
 }  # fmt: skip
 _HIDDEN = re.compile(
     r"^(_output_shapes|_class|_XlaMustCompile|config_proto|config|executor_type|_collective.*)$"
@@ -182,11 +197,13 @@ class TensorFlowGraphs:
         outputs: list[int] = []
         # What only orders other operators writes nothing.
         refs = read.get(node.name) or ([] if node.op in _SILENT else [node.name])
+        if node.op in _OUTPUT_NAMES:
+            refs = sorted(refs, key=lambda ref: _place_of(node.op, ref))
         for position, ref in enumerate(refs):
             at = builder.find(ref)
             slot = position
-            if node.op in _LISTS:  # all outputs are one list, of which some may not be read
-                slot = min(_slot(ref)[0], _MAX_OUTPUTS)
+            if node.op in HAVE_PLACES:
+                slot = min(_place_of(node.op, ref), _MAX_OUTPUTS)
                 outputs += [-1] * (slot - len(outputs))
             shape = node.shapes[slot] if slot < len(node.shapes) else None
             builder.describe(at, node.type_of(slot), shape)
@@ -256,8 +273,24 @@ def _slot(ref: str) -> tuple[int, str]:
     return (int(last), ref) if last.isdigit() and ":" in ref else (0, ref)
 
 
+def _place_of(op: str, ref: str) -> int:
+    """The number of the output that a reference means."""
+    names, parts = _OUTPUT_NAMES.get(op, ()), ref.split(":")
+    return names.index(parts[1]) if len(parts) == 3 and parts[1] in names else _slot(ref)[0]
+
+
 def _ends(nodes: list[NodeDef], read: dict[str, list[str]]) -> list[str]:
-    return [node.name for node in nodes if node.name not in read and node.op not in _SILENT]
+    """What nothing reads; of lowered branches and loops, which leave such behind, only where there is nothing else."""
+    ends = [node for node in nodes if node.name not in read and node.op not in _SILENT]
+    switches = {node.name for node in nodes if node.op in ("Switch", "RefSwitch")}
+    proper = [
+        node
+        for node in ends
+        if node.op not in _LOWERED
+        and not (node.op == "Identity" and node.inputs and node.inputs[0].split(":")[0] in switches)
+    ]
+    exits = [node for node in ends if node.op in ("Exit", "RefExit", "Merge", "RefMerge")]
+    return [node.name for node in proper or exits or ends]
 
 
 def ancestors(nodes: list[NodeDef], outputs: Iterable[str]) -> list[NodeDef]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgestudio.model.formats.tensorflow_numbers import values_of
-from edgestudio.model.formats.tensorflow_rules import Call, shape_of
+from edgestudio.model.formats.tensorflow_graph import HAVE_PLACES
 from edgestudio.model.graph import Model, Node
 from edgestudio.model.inference import Results, Shape, Values, infer
+from edgestudio.model.shapes.call import Call
+from edgestudio.model.shapes.results import agreed, kept_by_loop, results_of
 
 _STATE_IN_RESULT = {"While", "StatelessWhile", "_While"}
-_ALL_OUTPUTS = {"Split", "Switch", "Unpack"}
 _FIRST_ARGUMENT = {"If": 1, "StatelessIf": 1, "_If": 1, "Case": 1, "StatelessCase": 1}
 
 
@@ -26,12 +26,9 @@ class _TensorFlow:
     """TensorFlow's operators."""
 
     def results(self, node: Node, shapes: Sequence[Shape], values: Sequence[Values]) -> Results:
-        call = Call(node.op, node.attributes, shapes, values)
-        shape, numbers = shape_of(call), values_of(call)
-        if numbers is not None and shape is None and node.op == "Prod":
-            shape = ()
-        count = len(node.outputs) if node.op in _ALL_OUTPUTS else 1
-        return Results([shape] * count, [numbers])
+        found = results_of(Call(node.op, node.attributes, shapes, values))
+        # Only of these operators is it known which of their outputs is which.
+        return found if node.op in HAVE_PLACES else Results(found.shapes[:1], found.values[:1])
 
     def arguments(self, node: Node) -> int:
         return _FIRST_ARGUMENT.get(node.op, 0)
@@ -44,11 +41,8 @@ class _TensorFlow:
         results: Sequence[Sequence[Shape]],
     ) -> list[Shape]:
         if node.op in _STATE_IN_RESULT:
-            # Sizes that a body changes from step to step are not known; those it keeps are.
-            last = results[-1] if results else []
-            return [a if a == b else None for a, b in zip(shapes, last, strict=False)]
-        first = results[0] if results else []
-        return [shape if all(shape in other for other in results) else None for shape in first]
+            return kept_by_loop(shapes, results)
+        return agreed(results)
 
     def sees_around(self) -> bool:
         return False

@@ -35,14 +35,11 @@ def schema() -> dict[str, Any]:
     return document
 
 
-def read(found: Recognised, *, is_bound: bool = False) -> Model:
-    """The model at `found.file`; raises ModelError when its parts do not fit together.
-
-    With `is_bound`, dimensions that may change have the sizes that the file was converted with.
-    """
+def read(found: Recognised) -> Model:
+    """The model at `found.file`; raises ModelError when its parts do not fit together."""
     with opened(found.file) as buffer:
         try:
-            return _Reader(buffer, found, is_bound=is_bound).model()
+            return _Reader(buffer, found).model()
         except FlatBufferError as error:
             raise ModelError(
                 f"{found.path.name} is a TensorFlow Lite model that is cut short or damaged: {error}.",
@@ -64,8 +61,7 @@ def place(file: FlatBuffer, table: Table) -> tuple[int, int]:
 class _Reader:
     """One pass over one file."""
 
-    def __init__(self, buffer: Buffer, found: Recognised, *, is_bound: bool) -> None:
-        self.is_bound = is_bound
+    def __init__(self, buffer: Buffer, found: Recognised) -> None:
         self.file = FlatBuffer(buffer)
         self.found = found
         self.warnings: list[str] = list(found.warnings)
@@ -127,8 +123,10 @@ class _Reader:
 
     def _graph(self, table: Table, index: int) -> Graph:
         builder = GraphBuilder(table.text(4) or ("main" if index == 0 else f"subgraph {index}"))
+        # Files of older converters do not tell a scalar from a tensor whose rank is open.
+        tells_rank = any(tensor.scalar(8, "?", default=False) for tensor in table.tables(0))
         for position, tensor in enumerate(table.tables(0)):
-            self._tensor(builder, tensor, position)
+            self._tensor(builder, tensor, position, tells_rank=tells_rank)
         inputs, outputs = self._indices(builder, table, 1), self._indices(builder, table, 2)
         for tensor_index in outputs:
             if tensor_index >= 0 and builder.kinds[tensor_index] == "activation":
@@ -150,14 +148,14 @@ class _Reader:
             raise FlatBufferError(f"a tensor number is outside of the {count} tensors of the graph")
         return indices
 
-    def _tensor(self, builder: GraphBuilder, table: Table, position: int) -> None:
+    def _tensor(self, builder: GraphBuilder, table: Table, position: int, *, tells_rank: bool) -> None:
         types = schema()["types"]
         code = table.scalar(1, "b")
         dtype = types[code] if 0 <= code < len(types) else ""
         shape: list[Dimension] = table.array(0, np.int32).tolist()
         signature = table.array(7, np.int32).tolist()
         self.file.spend(len(shape) + len(signature))
-        if len(signature) == len(shape) and not self.is_bound:
+        if len(signature) == len(shape):
             shape = [None if known == -1 else size for size, known in zip(shape, signature, strict=True)]
         has_rank = table.scalar(8, "?", default=False) or bool(shape) or dtype == "string"
         shape = [size if isinstance(size, int) and size >= 0 else None for size in shape]
@@ -165,7 +163,9 @@ class _Reader:
         start, size = self.buffers[at] if at < len(self.buffers) else (0, 0)
         if at >= len(self.buffers) and at:
             raise FlatBufferError(f"tensor {position} refers to buffer {at} of {len(self.buffers)}")
-        index = builder.add(table.text(3) or f"tensor {position}", dtype, shape if has_rank or size else ())
+        is_scalar = not has_rank and not size and not tells_rank
+        known = () if is_scalar else shape if has_rank or size else None
+        index = builder.add(table.text(3) or f"tensor {position}", dtype, known)
         if size:
             builder.describe(index, kind="constant", size=size)
             values = self._values(dtype, shape, start, size)

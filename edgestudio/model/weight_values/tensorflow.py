@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from edgestudio.model.arrays import MAX_UNPACKED, Array, Loader, array_at, mappe
 from edgestudio.model.content import Buffer
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import elements
+from edgestudio.model.formats.metagraph import checkpoint
 from edgestudio.model.formats.tensor_bundle import Variable, stored
 from edgestudio.model.formats.tensorflow_text import binary
 from edgestudio.model.formats.tensorflow_values import dtype_of, listed_elements, shape_of
@@ -22,16 +24,19 @@ def graphdef(found: Recognised) -> dict[str, Loader]:
     return _constants(Message(binary(mapped(found.file), found.path.name)))
 
 
+def metagraph(found: Recognised) -> dict[str, Loader]:
+    """A function for each variable of the checkpoint beside it and each constant of the graph."""
+    index, *shards = checkpoint(found.file) or [found.file]
+    known = _variables(index, shards) if shards else {}
+    definition = Message(memoryview(mapped(found.file))).message(2)
+    return known if definition is None else {**_constants(definition), **known}
+
+
 def savedmodel(found: Recognised) -> dict[str, Loader]:
     """A function for each variable and each constant of the graph and the functions in it."""
-    known: dict[str, Loader] = {}
     folder = found.file.parent / "variables"
-    shards = sorted(folder.glob("variables.data-*"))
-    if (folder / "variables.index").is_file():
-        maps = {number: mapped(path) for number, path in enumerate(shards)}
-        for variable in stored(folder / "variables.index").values():
-            if variable.shard in maps:
-                known[variable.tensor.name] = partial(_variable, maps[variable.shard], variable)
+    index, shards = folder / "variables.index", sorted(folder.glob("variables.data-*"))
+    known = _variables(index, shards) if index.is_file() else {}
     for meta in Message(binary(mapped(found.file), found.path.name)).messages(2):
         definition = meta.message(2)
         if definition is not None:
@@ -39,6 +44,15 @@ def savedmodel(found: Recognised) -> dict[str, Loader]:
                 known.setdefault(name, loader)
             break
     return known
+
+
+def _variables(index: Path, shards: Sequence[Path]) -> dict[str, Loader]:
+    maps = {number: mapped(path) for number, path in enumerate(shards)}
+    return {
+        variable.tensor.name: partial(_variable, maps[variable.shard], variable)
+        for variable in stored(index).values()
+        if variable.shard in maps
+    }
 
 
 def _variable(buffer: Buffer, variable: Variable) -> Array | None:

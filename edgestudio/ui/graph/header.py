@@ -59,6 +59,8 @@ def _phrase(name: str, text: str) -> str:
         return "1 node"
     if name in ("Parameters", "MACs", "Nodes"):
         return f"{text} {name if name == 'MACs' else name.lower()}"
+    if name == "MACs not counted":
+        return f"MACs not counted: {text}"
     if name == "Peak activations":
         return f"{text} peak activations"
     return text
