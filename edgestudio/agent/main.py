@@ -109,14 +109,18 @@ def _pair(options: argparse.Namespace) -> int:
 
 
 def _provision(options: argparse.Namespace) -> int:
-    from edgestudio.agent.trust.provision import place
+    from edgestudio.agent.trust.provision import is_open, place
 
     if options.file is None:
         raise UsageError("Say which file.", hint="edgestudio agent provision FILE")
     os.umask(0o077)
     with _alone(folder := _data_dir(options)):
         fingerprint = place(options.file, folder)
-    _say({"fingerprint": fingerprint}, "The board is paired from its next start on.", options)
+    answer, text = {"fingerprint": fingerprint}, "The board is paired from its next start on."
+    if is_open(options.file):
+        answer["warning"] = f"Others here can read {options.file}, which holds the board's key: remove it."
+        text = f"{text}\n{answer['warning']}"
+    _say(answer, text, options)
     return 0
 
 

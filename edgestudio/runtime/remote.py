@@ -28,6 +28,10 @@ _DTYPES = {name: dtype for dtype, name in _DATATYPES.items()}
 Clock = Callable[[], float]
 
 
+NOT_ASKED = frozenset({"not-allowed", "breaker-open", "over-budget"})
+"""Codes of the errors with which nothing was sent."""
+
+
 class Breaker:
     """Leaves a failing server alone: closed, open after failures in a row, then one careful try at a time."""
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from edgestudio.agent.net.server import AgentServer
 from edgestudio.agent.settings import AgentSettings
-from edgestudio.agent.trust.provision import provision
+from edgestudio.agent.trust.provision import is_open, place, provision
 from edgestudio.devices import doctor, interfaces, profiles
 from edgestudio.devices.deploy import deploy
 from edgestudio.devices.discovery import Discovery, Found, read_announcement, survey
 from edgestudio.devices.known import KnownBoard, KnownBoards
 from edgestudio.devices.pairing import greet, pair
-from edgestudio.devices.provisioning import provision_board
+from edgestudio.devices.provisioning import provision_board, provision_file
 from edgestudio.devices.publisher import Publisher, plain_name
 from edgestudio.devices.session import BoardSession
 from edgestudio.devices.vault import exclusive
@@ -359,6 +359,8 @@ def _without_owner(value: dict[str, object]) -> None:
         _without_owner,
         lambda v: v["peers"][0].update(certificate="x"),
         lambda v: v["peers"][0].update(root="{}"),
+        lambda v: v.update(v=9),
+        lambda v: v.update(peers=[]),
         dict.clear,
     ],
 )
@@ -376,6 +378,39 @@ def test_a_spoilt_provision_file_pairs_nobody(
         provision(tmp_path / "card", board.peers, board.trust)
     assert e.value.code == "bad-provision"
     assert len(board.peers) == 0
+
+
+def test_a_file_for_a_board_is_judged_whole_before_anything_is_placed(tmp_path: Path) -> None:
+    desk, publisher = Identity.load_or_create(tmp_path / "desk", "desk"), Publisher(tmp_path / "p")
+    good, folder = tmp_path / "board.json", tmp_path / "data"
+    provision_file(good, desk, "desk", publisher, board_name="roof", host="127.0.0.1")
+    for number, spoil in enumerate(
+        (
+            _without_owner,
+            lambda v: v["peers"][0].update(root="{}"),
+            lambda v: v.update(v=9),
+            lambda v: v.update(peers=[]),
+            lambda v: v["identity"].update(key="x"),
+            lambda v: v.pop("identity"),
+        )
+    ):
+        value = json.loads(good.read_bytes())
+        spoil(value)
+        file = tmp_path / f"{number}.json"
+        file.write_text(json.dumps(value))
+        with pytest.raises(TrustError) as e:
+            place(file, folder)
+        assert e.value.code == "bad-provision"
+        assert not (folder / "provision.json").exists()
+        assert not (folder / "identity" / "key.pem").exists()
+    assert not is_open(good), "it is made for its owner's eyes"
+    good.chmod(0o646)
+    assert is_open(good)
+    with pytest.raises(TrustError, match="may change it"):
+        place(good, folder)
+    good.chmod(0o644)
+    place(good, folder)
+    assert (folder / "provision.json").exists()
 
 
 def test_a_paired_board_ignores_a_provision_file(tmp_path: Path) -> None:

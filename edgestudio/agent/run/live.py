@@ -26,7 +26,7 @@ from edgestudio.runtime.fallback import DefaultAnswer, LastAnswer, LighterModel
 from edgestudio.runtime.intake import HttpIntake, MqttIntake
 from edgestudio.runtime.live import HttpSource, MqttSource
 from edgestudio.runtime.pipeline import Pipeline, load_pipeline
-from edgestudio.runtime.remote import RemoteAsker
+from edgestudio.runtime.remote import NOT_ASKED, RemoteAsker
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError
 from edgestudio.wire.release import ROLE_PIPELINE
 
@@ -201,16 +201,20 @@ class LivePipeline:
         return {**answer, "served": f"model:{model}"}
 
     async def _ask_remote(self, remote: RemoteAsker, prepared: Mapping[str, Any]) -> Answer | None:
-        self._count("remote_asked")
         before = remote.breaker.state
         try:
             outputs = _renamed(await remote.ask(prepared["feeds"]), self.seat)
             answer = await self.seat.host.work(Work("outputs", outputs))
         except EdgeStudioError as error:
-            self._count("remote_failed")
+            if error.code in NOT_ASKED:
+                self._count("remote_left")
+            else:
+                self._count("remote_asked")
+                self._count("remote_failed")
             if remote.breaker.state != before or error.code == "not-allowed":
                 self._report("remote.failed", error.sentence, level="warning", code=error.code)
             return None
+        self._count("remote_asked")
         self._count("remote_used")
         return {**answer, "served": "remote", "remote": True}
 

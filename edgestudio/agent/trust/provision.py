@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import stat
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
 from edgestudio.agent.store.fsops import DiskOps, write_atomically
 from edgestudio.agent.trust.peers import Peer, PeerStore
+from edgestudio.agent.trust.releases import ReleaseTrust
 from edgestudio.wire.errors import EdgeStudioError, TrustError
 from edgestudio.wire.fields import Fields, canonical_json, parse_json
 from edgestudio.wire.identity import Identity
@@ -16,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PROVISION_FILE = "provision.json"
 MAX_BYTES = 4 * 1024 * 1024
+VERSION = 1
 
 
 class Roots(Protocol):
@@ -64,7 +68,7 @@ def place(file: Path, folder: Path) -> str:
     identity = folder / "identity"
     try:
         document = _read(file)
-        _peers(document)
+        _check_roots(_peers(document), folder)
         given = Fields(document.mapping("identity"), "identity")
         pair = {name: given.text(name, limit=8192) for name in ("certificate", "key")}
         fresh = identity.with_name("identity.part")
@@ -84,16 +88,40 @@ def place(file: Path, folder: Path) -> str:
     return fingerprint
 
 
+def is_open(file: Path) -> bool:
+    """Whether others on this computer can read the file, and with it a board's key."""
+    return bool(file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
 def _read(path: Path) -> Fields:
-    if path.stat().st_size > MAX_BYTES:
+    status = path.stat()
+    if status.st_size > MAX_BYTES:
         raise TrustError("it is too big")
-    return Fields(parse_json(path.read_bytes(), where=path.name), path.name)
+    if status.st_mode & stat.S_IWOTH:
+        raise TrustError("anybody on this computer may change it (chmod o-w)")
+    document = Fields(parse_json(path.read_bytes(), where=path.name), path.name)
+    version = document.integer("v", default=VERSION)
+    if version != VERSION:
+        raise TrustError(f"it is written in form {version}, and form {VERSION} is understood here")
+    return document
+
+
+def _check_roots(given: list[tuple[Peer, str]], folder: Path) -> None:
+    """Nothing of the board's own changes: roots are tried in a folder that goes again."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        trust = ReleaseTrust(Path(scratch))
+        for peer, root in given:
+            if root:
+                trust.provision(root.encode(), peer.fingerprint)
 
 
 def _peers(document: Fields) -> list[tuple[Peer, str]]:
     entries = document.items("peers", limit=16)
     given = [(Peer.from_dict(e), Fields(e, "peer").text("root", limit=600_000, default="")) for e in entries]
-    if given and not any(peer.role == "owner" for peer, _ in given):
+    if not given:
+        raise TrustError("it names no studio, so that nobody could use the board")
+    if not any(peer.role == "owner" for peer, _ in given):
         raise TrustError("it names no owner")
     return given
 
