@@ -34,7 +34,7 @@ class Intake:
 
     async def offer(self, manifest: ReleaseManifest, target: str, key: str, peer: str) -> InstallRow:
         """Check a trusted release against this board and get ready to receive it; InstallError says why not."""
-        async with self._lock:
+        async with self._lock, self._store.tidying:
             digest, release = await asyncio.to_thread(self._store.keep_manifest, manifest)
             if (known := self._known(release, key)) is not None:
                 return known

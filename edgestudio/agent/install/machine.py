@@ -253,7 +253,10 @@ class InstallMachine:
         await self._clean()
 
     async def _clean(self) -> None:
-        try:
-            await asyncio.to_thread(self._store.collect)
-        except (EdgeStudioError, OSError):
-            return  # a disk that refuses is reported by whoever needs it next
+        async with self._store.tidying:
+            try:
+                kept = self._store.forget()
+                if kept is not None:
+                    await asyncio.to_thread(self._store.remove_others, kept)
+            except (EdgeStudioError, OSError):
+                return  # a disk that refuses is reported by whoever needs it next

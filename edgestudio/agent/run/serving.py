@@ -14,6 +14,7 @@ from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.run.queue import NORMAL
 from edgestudio.agent.run.work import Work
 from edgestudio.agent.store.board import BoardStore
+from edgestudio.wire.errors import DeviceError
 
 INFER_S = 30.0
 
@@ -65,8 +66,13 @@ class Serving:
         """Infer again on the release's own source; a person's word that also ends safe mode."""
         if not self._store.state.safe_mode:
             return self.pause(model, is_paused=False)
-        self._store.state.safe_mode = ""
-        self._store.save()
+        state, before = self._store.state, (self._store.state.safe_mode, self._store.state.quick_starts)
+        state.safe_mode, state.quick_starts = "", []
+        try:
+            self._store.save()
+        except DeviceError:
+            state.safe_mode, state.quick_starts = before
+            raise
         self._waking = asyncio.get_running_loop().create_task(self._models.start())
         self._event("agent.resumed", text="A person ended safe mode.")
         return {"model": model, "paused": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,14 @@ from pathlib import Path
 from edgestudio.agent.store.blobs import BlobStore
 from edgestudio.agent.store.derived import DerivedStore
 from edgestudio.agent.store.fsops import FileOps, make_folder
-from edgestudio.agent.store.gc import FINISHED, collect, forget_releases, releases_to_keep
+from edgestudio.agent.store.gc import (
+    FINISHED,
+    Needed,
+    forget_releases,
+    needed,
+    releases_to_keep,
+    remove_others,
+)
 from edgestudio.agent.store.slots import MANIFEST, SlotStore
 from edgestudio.agent.store.state import BoardState, ModelRow, ReleaseRow, StateFile
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
@@ -27,6 +35,8 @@ class BoardStore:
         self.slots = SlotStore(ops, folder / "slots", self.blobs)
         self.derived = DerivedStore(ops, folder / "derived")
         self.file = StateFile(ops, folder)
+        self.tidying = asyncio.Lock()
+        """Held while something is removed: what an offer brings has no row yet, and would go with the rest."""
         self.verdict = "new"
         """What `open` found: current, previous, new or lost."""
 
@@ -86,14 +96,28 @@ class BoardStore:
 
     def collect(self) -> int:
         """Remove what no release needs; returns how many slots and blobs went."""
+        kept = self.forget()
+        return self.remove_others(kept) if kept is not None else 0
+
+    def forget(self) -> Needed | None:
+        """Drop the rows of what need not stay, durably; what must stay on disk, None when that cannot be known.
+
+        As everything that changes the state, this belongs to the loop's thread.
+        """
         forget_releases(self.state)
         self.file.forget_old_installs()
         self.save()
         try:
-            removed = collect(self.state, self.blobs, self.slots, self._blobs_of)
-            return removed + self.derived.collect({row.model_sha256 for row in self.state.releases.values()})
+            return needed(self.state, self._blobs_of)
         except EdgeStudioError:
-            return 0  # a manifest that cannot be read: remove nothing
+            return None  # a manifest that cannot be read: remove nothing
+
+    def remove_others(self, kept: Needed) -> int:
+        """Remove everything but `kept` from the disk; may run in a thread while nothing new is taken in."""
+        try:
+            return remove_others(kept, self.blobs, self.slots) + self.derived.collect(kept.models)
+        except EdgeStudioError:
+            return 0
 
     def release_row(self, release: str | None) -> ReleaseRow | None:
         """The row of `release`, None when there is none."""

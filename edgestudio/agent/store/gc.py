@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from edgestudio.agent.store.blobs import BlobStore
 from edgestudio.agent.store.slots import SlotStore
@@ -33,27 +34,40 @@ def forget_releases(state: BoardState) -> None:
     state.releases = {release: row for release, row in state.releases.items() if release in keep}
 
 
-def collect(
-    state: BoardState, blobs: BlobStore, slots: SlotStore, files_of: Callable[[str], Collection[str]]
-) -> int:
-    """Remove slots and blobs that `state`, as it is on disk, does not need; returns how many.
+@dataclass(frozen=True)
+class Needed:
+    """What must stay on disk: release ids, digests of blobs, digests of models."""
 
-    `files_of` gives the blob digests of the release whose manifest has a digest. When it cannot be read
-    nothing is removed: a full disk is better than a lost release.
+    releases: frozenset[str]
+    blobs: frozenset[str]
+    models: frozenset[str]
+
+
+def needed(state: BoardState, files_of: Callable[[str], Collection[str]]) -> Needed:
+    """What `state`, as it is on disk, needs.
+
+    `files_of` gives the blob digests of the release whose manifest has a digest. It raises when one cannot be read, and
+    then nothing may be removed: a full disk is better than a lost release.
     """
     keep = releases_to_keep(state)
-    needed: set[str] = set()
+    blobs: set[str] = set()
     for release in keep:
         row = state.releases[release]
-        needed.add(row.manifest)
-        needed.update(files_of(row.manifest))
+        blobs.add(row.manifest)
+        blobs.update(files_of(row.manifest))
+    models = frozenset(row.model_sha256 for row in state.releases.values())
+    return Needed(frozenset(keep), frozenset(blobs), models)
+
+
+def remove_others(what: Needed, blobs: BlobStore, slots: SlotStore) -> int:
+    """Remove every slot and blob but `what` is needed; returns how many."""
     removed = 0
     for model, release in slots.releases():
-        if release not in keep:
+        if release not in what.releases:
             slots.remove(model, release)
             removed += 1
     for digest in blobs.digests():
-        if digest not in needed:
+        if digest not in what.blobs:
             blobs.remove(digest)
             removed += 1
     return removed
