@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from edgestudio.wire.progress import Progress
 BINS = 64
 _CHUNK = 1 << 22
 """Elements looked at in one go: 32 MB in double precision, however large the weight is."""
+_HUGE, _HUGE_SCALE = 1e280, 2.0**-64
+"""Above the first, sums of a part would leave double precision; times the second they do not."""
 
 
 def statistics_job(params: Mapping[str, Any], out_dir: Path, progress: Progress) -> dict[str, Any]:
@@ -49,17 +51,14 @@ def describe(values: Array) -> dict[str, Any]:
     """
     flat = values.reshape(-1)
     count, zeros, finite = int(flat.size), 0, 0
-    low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
-    for start in range(0, count, _CHUNK):
-        part = flat[start : start + _CHUNK].astype(np.float64)
-        part = part[np.isfinite(part)]
-        if not part.size:
-            continue
+    low, high, mean = np.inf, -np.inf, 0.0
+    for part in _finite_parts(flat):
         finite += int(part.size)
         zeros += int(np.count_nonzero(part == 0))
         low, high = min(low, float(part.min())), max(high, float(part.max()))
-        total += float(part.sum())
-        squares += float(np.square(part).sum())
+        scale = _HUGE_SCALE if max(-low, high) > _HUGE else 1.0
+        share = part.size / finite
+        mean = mean * (1 - share) + float((part * scale).mean()) / scale * share
     known: dict[str, Any] = {
         "dtype": str(values.dtype), "shape": list(values.shape), "count": count, "zeros": zeros,
         "sparsity": zeros / count if count else None, "not_finite": count - finite,
@@ -67,13 +66,25 @@ def describe(values: Array) -> dict[str, Any]:
     }  # fmt: skip
     if not finite:
         return known
-    mean = total / finite
     bins = np.zeros(BINS, np.int64)
     # Bins narrower than the numbers' own precision cannot be told apart (a constant 2^63 in a slice's end).
     narrowest = BINS * float(np.spacing(max(abs(low), abs(high), 1.0)))
     top = high if high - low > narrowest else low + max(narrowest * 2, 1.0)
-    for start in range(0, count, _CHUNK):
-        part = flat[start : start + _CHUNK].astype(np.float64)
-        bins += np.histogram(part[np.isfinite(part)], BINS, (low, top))[0]
-    spread = float(np.sqrt(max(squares / finite - mean * mean, 0.0)))
+    half = 0.5 if not np.isfinite(top - low) else 1.0
+    reach = high / 2 - low / 2
+    squares = 0.0
+    for part in _finite_parts(flat):
+        bins += np.histogram(part * half, BINS, (low * half, top * half))[0]
+        # From the mean and in parts of the range: neither a large mean nor large values take its digits.
+        squares += float(np.square((part / 2 - mean / 2) / reach).sum()) if reach else 0.0
+    spread = reach * float(2 * np.sqrt(squares / finite))
     return {**known, "min": low, "max": high, "mean": mean, "std": spread, "histogram": bins.tolist()}
+
+
+def _finite_parts(flat: Array) -> Iterator[Array]:
+    """The numbers in double precision, some millions at a time, without what is none."""
+    for start in range(0, flat.size, _CHUNK):
+        part = flat[start : start + _CHUNK].astype(np.float64)
+        part = part[np.isfinite(part)]
+        if part.size:
+            yield part

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper
 
 from edgestudio.model.detect import detect
 from edgestudio.model.inspection import inspect_file
+from edgestudio.model.statistics import describe, statistics_job
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import ModelError
+from edgestudio.wire.progress import Silent
 from tests.model.made import onnx_model
 
 
@@ -107,3 +109,36 @@ def test_data_sets_without_numbers_are_listed_and_not_read(tmp_path: Path) -> No
     assert inspect_file(path)["nodes"] == 1
     values = {name: load() for name, load in weight_loaders(path).items()}
     assert [array.tolist() for array in values.values() if array is not None] == [[[1.0, 1.0]] * 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "std"),
+    [
+        (1e4 + np.array([-1e-3, 1e-3] * 500), 1e4, 1e-3),
+        (np.array([1.7e308, -1.7e308]), 0.0, 1.7e308),
+        (np.array([1e200, 3e200]), 2e200, 1e200),
+        (np.array([np.nan, np.inf, 1.0, 3.0], np.float32), 2.0, 1.0),
+        (np.full(10, 7.3), 7.3, 0.0),
+    ],
+)
+def test_statistics_keep_their_digits(values: np.ndarray, mean: float, std: float) -> None:
+    found = describe(values)
+    assert found["mean"] == pytest.approx(mean, rel=1e-9)
+    assert found["std"] == pytest.approx(std, rel=1e-6)
+    assert sum(found["histogram"]) == np.isfinite(values).sum()
+
+
+def test_a_weight_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "two.h5"
+    layer = {"class_name": "Dense", "config": {"name": "d", "units": 2, "batch_input_shape": [None, 3]}}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"layers": [layer]}})
+        group = file.create_group("model_weights/d/d")
+        group.create_dataset("bias:0", data=np.ones(2, np.float32))
+        group.create_dataset("kernel:0", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024), compression="gzip")
+    assert [row["mean"] for row in statistics_job({"path": str(path)}, tmp_path, Silent())["tensors"]] == [
+        1.0
+    ]
+    names = [name for name in weight_loaders(path) if "kernel" in name]
+    with pytest.raises(ModelError, match="too much to unpack"):
+        statistics_job({"path": str(path), "names": names}, tmp_path, Silent())
