@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     found = verb("search", "models that match, such as: tag:release op:Conv size<1M", of_model=False)
     found.add_argument("query", nargs="+", metavar="TERM", help="words, key:value, or measure<number")
     verb("show", "everything that is known about a model")
-    tags = verb("tag", "add tags, or take some away with a minus in front")
+    tags = verb("tag", "add tags, or take some away")
     tags.add_argument("tags", nargs="+", metavar="TAG", help="a tag, or `^tag` to take it away")
     verb("version", "set the semantic version").add_argument("version", metavar="VERSION")
     verb("note", "replace the note").add_argument("note", metavar="TEXT")
@@ -56,6 +56,9 @@ async def run(studio: Studio, options: argparse.Namespace, console: Console) -> 
     if options.action in ("list", "search"):
         rows = search(studio.models.rows, " ".join(options.query) if options.action == "search" else "")
         _list(in_sequence(rows, getattr(options, "sort", "age")), console)
+        await studio.tell_damage()
+        for notice in studio.notices.rows:
+            console.say(f"{notice.level}: {notice.message} {notice.hint}")
         return 0
     row = await studio.models.locate(options.model)
     if options.action == "remove":

@@ -89,7 +89,7 @@ class Studio:
         self.jobs.sweep()
         self.settings.on_change(partial(self._take_over, asyncio.get_running_loop()))
         await self.models.start()
-        await self._tell_damage()
+        await self.tell_damage()
         if discover and self.settings.current.discovery:
             with contextlib.suppress(EdgeStudioError):  # told by the discovery below
                 await asyncio.to_thread(self._preload)
@@ -116,6 +116,18 @@ class Studio:
         await self.monitor.stop()
         await asyncio.to_thread(self.models.library.drop_aside)
 
+    async def tell_damage(self) -> None:
+        """Notice the models of the library whose description cannot be read."""
+        folders = await asyncio.to_thread(self.models.library.damaged)
+        if folders:
+            what = "a model" if len(folders) == 1 else f"{len(folders)} models"
+            self.notices.add(
+                "warning",
+                f"The description of {what} in the library is damaged, so the library does not list it.",
+                hint="The files are as they were. Open the model again, or restore entry.json from a backup: "
+                + ", ".join(str(folder) for folder in folders[:3]),
+            )
+
     def _take_over(self, loop: asyncio.AbstractEventLoop, changed: Settings) -> None:
         with contextlib.suppress(RuntimeError):  # the studio has stopped meanwhile
             loop.call_soon_threadsafe(self.jobs.allow_heavy, changed.heavy_jobs)
@@ -130,17 +142,6 @@ class Studio:
     def _preload(self) -> None:
         known = KnownBoards(self.paths.known_boards).all()
         self.monitor.preload(board.fingerprint for board in known)
-
-    async def _tell_damage(self) -> None:
-        folders = await asyncio.to_thread(self.models.library.damaged)
-        if folders:
-            what = "a model" if len(folders) == 1 else f"{len(folders)} models"
-            self.notices.add(
-                "warning",
-                f"The description of {what} in the library is damaged, so the library does not list it.",
-                hint="The files are as they were. Open the model again, or restore entry.json from a backup: "
-                + ", ".join(str(folder) for folder in folders[:3]),
-            )
 
     def _name_of(self, board_id: str) -> str:
         row = self.boards.rows.get(board_id)

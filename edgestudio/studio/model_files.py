@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgestudio.model.library import Entry
+from edgestudio.model.library import Entry, content_sha256
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import InputError, ModelError
 
@@ -47,22 +48,44 @@ def row_of(entry: Entry) -> ModelRow:
     )
 
 
-def copy_model(entry: Entry, to: Path) -> None:
-    """Copy a model and what it needs beside it; raises InputError and leaves nothing half written."""
+def _in_the_way(path: Path) -> InputError:
+    what = "a folder" if path.is_dir() else "another file"
+    return InputError(
+        f"{path} is {what} that is there already; it is not replaced.",
+        hint="Choose another place, or take it away first.",
+        code="unwritable",
+    )
+
+
+def copy_model(entry: Entry, to: Path) -> Path:
+    """Copy a model and what it needs beside it to `to`, or into it where that is a folder; returns where it is.
+
+    Raises InputError and leaves nothing half written: a folder is never replaced, nor another model's data file.
+    """
+    to = to / entry.path.name if to.is_dir() else to
     partial = to.with_name(f".{to.name}.partial")
     try:
+        if to.is_dir():
+            raise _in_the_way(to)
         to.parent.mkdir(parents=True, exist_ok=True)
         if entry.path.is_dir():
             shutil.copytree(entry.path, partial)
         else:
             shutil.copyfile(entry.path, partial)
+        if not entry.companions and content_sha256(partial) != entry.sha256:
+            raise ModelError(
+                f"{entry.name} was changed in the library since it came there: its hash is another.",
+                hint="Remove it and open it again from where it came from.",
+                code="damaged-model",
+            )
         for companion in entry.companions:
             beside = to.parent / companion.relative_to(entry.path.parent)
+            if beside.exists() and not (beside.is_file() and filecmp.cmp(companion, beside, shallow=False)):
+                raise _in_the_way(beside)
             beside.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(companion, beside)
-        if to.is_dir():
-            shutil.rmtree(to)
         partial.replace(to)
+        return to
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise InputError(

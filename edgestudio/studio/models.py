@@ -225,10 +225,9 @@ class ModelService(ModelWords):
         return await self._update(sha256, pipeline=pipeline, **facts)
 
     async def export(self, sha256: str, to: Path) -> Path:
-        """Copy a model's file or folder to `to`, whole or not at all."""
+        """Copy a model's file or folder to `to`, or into that folder, whole or not at all; returns where it is."""
         entry = await self._entry(sha256)
-        await asyncio.to_thread(copy_model, entry, to)
-        return to
+        return await asyncio.to_thread(copy_model, entry, to)
 
     def get(self, sha256: str) -> ModelRow:
         """The row with this hash; raises InputError when there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import onnx
 import pytest
@@ -144,3 +145,10 @@ def test_the_operator_that_fails_is_a_model_of_its_own(capsys, tmp_path):
     assert result["verdict"] == "does not run"
     assert result["failing"] == [str(tmp_path / "smallest.onnx")]
     assert said(capsys, "inspect", str(tmp_path / "smallest.onnx"))["operators"] == {"Unique": 1}
+
+
+def test_a_model_whose_description_is_damaged_is_named(capsys):
+    shown = said(capsys, "library", "show", SAMPLE)
+    (Path(shown["path"]).parents[1] / "entry.json").write_text("{")
+    assert main(["library", "list"]) == 0
+    assert "is damaged" in capsys.readouterr().err

@@ -111,6 +111,16 @@ def test_names_tags_data_export_and_removal(tmp_path):
         assert out.read_bytes() == SAMPLE.read_bytes()
         with pytest.raises(InputError):
             await studio.models.export(row.sha256, tmp_path / "deep" / "copy.onnx" / "below.onnx")
+        kept = tmp_path / "documents"
+        (kept / SAMPLE.name / "mine").mkdir(parents=True)
+        with pytest.raises(InputError, match="not replaced"):
+            await studio.models.export(row.sha256, kept)
+        (kept / SAMPLE.name / "mine").rmdir()
+        (kept / SAMPLE.name).rmdir()
+        (kept / "letter.txt").write_text("dear all")
+        inside = await studio.models.export(row.sha256, kept)
+        assert inside == kept / SAMPLE.name
+        assert (kept / "letter.txt").exists()
         with pytest.raises(ModelError):
             await studio.models.set_data(row.sha256, data=tmp_path / "absent")
         await studio.models.remove(row.sha256)
@@ -210,5 +220,20 @@ def test_weights_beside_the_file_come_along(tmp_path):
         assert (Path(row.path).parent / "w.bin").read_bytes() == weights
         out = await studio.models.export(row.sha256, tmp_path / "out" / "big.onnx")
         assert (out.parent / "w.bin").read_bytes() == weights
+        (out.parent / "w.bin").write_bytes(b"of another model")
+        with pytest.raises(InputError, match="not replaced"):
+            await studio.models.export(row.sha256, out)
+        assert (out.parent / "w.bin").read_bytes() == b"of another model"
+
+    in_studio(scenario)
+
+
+def test_a_model_that_was_changed_in_the_library_is_not_handed_out(tmp_path):
+    async def scenario(studio):
+        row = await studio.models.open_sample()
+        Path(row.path).write_bytes(SAMPLE.read_bytes() + b"x")
+        with pytest.raises(ModelError, match="changed in the library"):
+            await studio.models.export(row.sha256, tmp_path / "out.onnx")
+        assert not list(tmp_path.iterdir())
 
     in_studio(scenario)
