@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from edgestudio.model import foreign
 from edgestudio.model.content import head, opened, refuse_os_error
 from edgestudio.model.formats.tensorflow_text import text_kind
+from edgestudio.model.links import refuse_link, refuse_links, stays_inside
 from edgestudio.runtime.engine_header import MAGIC
 from edgestudio.runtime.protobuf import LEN, VARINT, Value, WireError, fields
 from edgestudio.wire.errors import ModelError
@@ -62,7 +62,14 @@ def detect(path: Path) -> Recognised:
 
 def _folder(path: Path) -> Recognised:
     if any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt", "Manifest.json")):
-        _refuse_links(path)
+        refuse_links(path)
+        return _in_folder(path)
+    found = _in_folder(path)
+    refuse_links(path)  # of a folder that holds a model
+    return found
+
+
+def _in_folder(path: Path) -> Recognised:
     if (path / "saved_model.pb").is_file():
         return Recognised("savedmodel", path, path / "saved_model.pb")
     if (path / "saved_model.pbtxt").is_file():
@@ -71,9 +78,11 @@ def _folder(path: Path) -> Recognised:
         return Recognised("coreml", path, _package_model(path))
     indices = sorted(path.glob("*.safetensors.index.json"))
     if len(indices) == 1:
+        refuse_link(indices[0], path)
         return detect(indices[0])
     inside = sorted(item for item in path.iterdir() if item.suffix.lower() in _MODEL_SUFFIXES)
     if len(inside) == 1 and inside[0].is_file():
+        refuse_link(inside[0], path)
         found = detect(inside[0])
         return Recognised(found.format, found.path, found.file, found.warnings)
     names = ", ".join(item.name for item in inside[:5])
@@ -83,23 +92,11 @@ def _folder(path: Path) -> Recognised:
         else f"The folder {path.name or path} holds no model: neither a SavedModel nor a Core ML package.",
         hint="Choose one model file."
         if inside
+        else "Choose one of the folders in snapshots."
+        if (path / "snapshots").is_dir()
         else "Choose a model file, a SavedModel folder or an .mlpackage.",
         code="not-a-model",
     )
-
-
-def _refuse_links(path: Path) -> None:
-    """Raise ModelError for a link that leads out of a model's folder: what it names would be read, and copied along."""
-    root = path.resolve()
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            item = Path(folder, name)
-            if item.is_symlink() and not Path(os.path.realpath(item)).is_relative_to(root):
-                raise ModelError(
-                    f"{path.name} holds a link that leads out of its folder ({item.relative_to(path)}).",
-                    hint="If you trust it, copy it with what its links name (cp -rL) and open the copy.",
-                    code="hostile-model",
-                )
 
 
 def _package_model(path: Path) -> Path:
@@ -113,8 +110,8 @@ def _package_model(path: Path) -> Path:
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path.name} {broken}: its Manifest.json is damaged.", hint=hint) from error
     root = (path / "Data").resolve()
-    file = (root / relative).resolve()
-    if not file.is_relative_to(root):
+    file = root / relative
+    if ".." in Path(relative).parts or not stays_inside(file, root):
         raise ModelError(
             f"{path.name} {broken}: its manifest points outside of the package ({relative}).",
             hint="Do not use this file: it may be hostile.",

@@ -17,6 +17,7 @@ from typing import Any
 
 from edgestudio.model.content import refuse_os_error
 from edgestudio.model.graph import is_current
+from edgestudio.model.links import refuse_link, refuse_links
 from edgestudio.wire.errors import InputError, ModelError
 
 SCHEMA_VERSION = 1
@@ -153,6 +154,7 @@ class Library:
             hashes = {source.name: sha256}
             for companion in companions:
                 inside = companion.relative_to(source.parent)
+                refuse_link(companion, source.parent)
                 hashes[inside.as_posix()], part = _copy(companion, staging / _CONTENT / inside)
                 size += part
             if expected_sha256 not in (None, sha256):
@@ -311,6 +313,7 @@ def _tree_sha256(hashes: Mapping[str, str]) -> str:
 def _copy(source: Path, target: Path) -> tuple[str, int]:
     """Copy a file or folder and return (hash, size in bytes) of what was copied."""
     if source.is_dir():
+        refuse_links(source)  # once more: what was looked at may have been exchanged
         hashes, size = {}, 0
         for item in sorted(source.rglob("*")):
             if item.is_file():

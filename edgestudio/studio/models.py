@@ -15,6 +15,7 @@ from typing import Any
 from edgestudio.assets import resource
 from edgestudio.model.library import Entry, Library, content_sha256
 from edgestudio.model.lineage import related
+from edgestudio.model.links import followed
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.early_row import EarlyRow
 from edgestudio.studio.jobs import JobService
@@ -89,6 +90,7 @@ class ModelService(ModelWords):
         await self.start()
         path = path.absolute()
         await self.require_file(path)
+        name, path = name or path.stem, await asyncio.to_thread(followed, path)
         is_over = threading.Event()
         hashing = asyncio.ensure_future(asyncio.to_thread(content_sha256, path, lambda: not is_over.is_set()))
         try:
@@ -97,7 +99,7 @@ class ModelService(ModelWords):
             known = await self._known(hashing, supplies)
             if known is not None:
                 return known
-            return await self._import(path, name or path.stem, supplies, hashing)
+            return await self._import(path, name, supplies, hashing)
         finally:
             is_over.set()
             await asyncio.gather(hashing, return_exceptions=True)

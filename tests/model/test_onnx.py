@@ -194,18 +194,6 @@ def test_weights_outside_of_the_folder_are_refused(tmp_path: Path, location: str
     assert caught.value.code == "hostile-model"
 
 
-def test_a_download_cache_of_links_is_no_escape(tmp_path: Path) -> None:
-    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
-    blobs.mkdir()
-    snapshot.mkdir()
-    path = _with_external_data(blobs, "made.data")
-    path.rename(blobs / "aaaa")
-    (blobs / "bbbb").touch()
-    (snapshot / "made.onnx").symlink_to(blobs / "aaaa")
-    (snapshot / "made.data").symlink_to(blobs / "bbbb")
-    assert inspect_file(snapshot / "made.onnx")["nodes"] == 1
-
-
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
     from edgestudio.model.content import opened
 

@@ -10,6 +10,7 @@ from edgestudio.model.building import MAX_DEPTH, GraphBuilder
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import size_bytes
 from edgestudio.model.graph import Dimension, Graph, Node
+from edgestudio.model.links import stays_inside
 from edgestudio.model.message import Message
 from edgestudio.wire.errors import ModelError
 
@@ -222,8 +223,9 @@ class ProgramReader:
 def blob_path(found: Recognised, name: str) -> Path:
     """Where a weight file lies; raises ModelError for one outside of the package."""
     root = found.file.parent
-    path = (root / name.replace("@model_path/", "", 1)).resolve()
-    if not path.is_relative_to(root.resolve()):
+    inside = name.replace("@model_path/", "", 1)
+    path = root / inside
+    if ".." in Path(inside).parts or not stays_inside(path, root):
         raise ModelError(
             f"{found.path.name} wants to read weights from outside of its package ({name!r}): refused.",
             hint="Do not use this file: a model has no business elsewhere on the disk.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from edgestudio.model.links import stays_inside
 from edgestudio.wire.errors import ModelError
 
 
@@ -65,13 +66,10 @@ def check_location(model: Path, tensor: str, location: str) -> Path:
     absolute = (
         PurePosixPath(location).is_absolute() or PureWindowsPath(location).drive or location.startswith("\\")
     )
-    folder = model.parent.resolve()
-    # A download cache keeps a folder of links to where model and data really are, side by side.
-    real_folder = model.resolve().parent
     if location and not absolute and ".." not in parts and "\0" not in location:
-        target = (folder / location).resolve()
-        if target.is_relative_to(folder) or target.parent == real_folder:
-            return target
+        target = model.parent / location
+        if stays_inside(target, model.parent):
+            return target.resolve()
     raise ModelError(
         f"{model.name} wants to read weight {tensor!r} from outside of its folder ({location!r}); that is refused.",
         hint="Do not use this file: a model has no business elsewhere on the disk.",

@@ -15,6 +15,7 @@ from edgestudio.model.content import Buffer, opened
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import BITS, elements, size_bytes
 from edgestudio.model.graph import Dimension, Graph, Model, Node
+from edgestudio.model.links import refuse_link
 from edgestudio.wire.errors import ModelError
 
 _DTYPES = {
@@ -132,6 +133,8 @@ def read(found: Recognised) -> Model:
     root = _parsed(found.file)
     warnings = list(found.warnings)
     weights = found.file.with_suffix(".bin")
+    if weights.is_symlink():
+        refuse_link(weights, weights.parent)
     has_weights = weights.is_file()
     with opened(weights) if has_weights else nullcontext(b"") as buffer:
         reader = _Reader(warnings, buffer)

@@ -9,6 +9,7 @@ from typing import Any
 from edgestudio.model.content import head, opened
 from edgestudio.model.detect import Recognised
 from edgestudio.model.graph import Model, Tensor
+from edgestudio.model.links import stays_inside
 from edgestudio.wire.errors import ModelError
 
 _DTYPES = {
@@ -67,7 +68,7 @@ def shards(found: Recognised) -> list[Path]:
         raise _damaged(found, "its list of weights is no JSON") from None
     files = [found.file.parent / name for name in names]
     for name, file in zip(names, files, strict=True):
-        if Path(name).name != name:
+        if Path(name).name != name or not stays_inside(file, file.parent):
             raise ModelError(
                 f"{found.path.name} lists a file outside of its folder ({name}).",
                 hint="Do not use this file: it may be hostile.",

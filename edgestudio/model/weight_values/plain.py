@@ -9,6 +9,7 @@ from edgestudio.model.arrays import Loader, array_at, mapped
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats import openvino as ir
 from edgestudio.model.formats import safetensors as tensors
+from edgestudio.model.links import stays_inside
 
 
 def safetensors(found: Recognised) -> dict[str, Loader]:
@@ -30,7 +31,7 @@ def safetensors(found: Recognised) -> dict[str, Loader]:
 def openvino(found: Recognised) -> dict[str, Loader]:
     """A function for each constant of the main graph; none where the `.bin` file is missing."""
     weights = found.file.with_suffix(".bin")
-    if not weights.is_file():
+    if not weights.is_file() or not stays_inside(weights, weights.parent):
         return {}
     buffer = mapped(weights)
     return {
