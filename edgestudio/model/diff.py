@@ -8,9 +8,9 @@ from typing import Any
 
 from edgestudio.model.comparison import Comparison, listed, same_shape
 from edgestudio.model.constants import Loaders
+from edgestudio.model.copying import content_sha256
 from edgestudio.model.graph import Graph, Model, Tensor
 from edgestudio.model.inspection import analysed
-from edgestudio.model.library import content_sha256
 from edgestudio.model.weight_lists import compare_weights
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import ModelError

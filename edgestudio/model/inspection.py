@@ -220,6 +220,6 @@ def _value(graph: Graph, index: int) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     """The content's hash as the library computes it."""
-    from edgestudio.model.library import content_sha256
+    from edgestudio.model.copying import content_sha256
 
     return content_sha256(path)

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgestudio.model.content import refuse_os_error
+from edgestudio.model.copying import copy_in, tree_sha256
+from edgestudio.model.folder_lock import FolderLock
 from edgestudio.model.graph import is_current
-from edgestudio.model.links import refuse_link, refuse_links
+from edgestudio.model.links import refuse_link
 from edgestudio.wire.errors import InputError, ModelError
 
 SCHEMA_VERSION = 1
-_READ_BYTES = 1 << 20
-_ENTRY, _CONTENT, _GRAPH, _LAYOUT, _PIPELINE = (
+ENTRY, _CONTENT, _GRAPH, _LAYOUT, _PIPELINE = (
     "entry.json", "content", "graph.json", "layout.npz", "pipeline.yaml",
 )  # fmt: skip
 _STALE_S = 24 * 3600
@@ -105,6 +105,31 @@ class Library:
         self._directory = directory
         self._changing = threading.Lock()
 
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """Change what is said about a model: one thread of one process at a time, so that nothing said is lost.
+
+        The folder's time tells the others; see `model.library_watch`.
+        """
+        with self._changing, contextlib.ExitStack() as held:
+            try:
+                held.enter_context(FolderLock(self._directory).held())
+            except TimeoutError as error:
+                raise InputError(
+                    "The library is being changed by another program, and that does not end.",
+                    hint="End the other edgestudio that hangs, then try again.",
+                    code="library-in-use",
+                ) from error
+            except OSError as error:
+                raise _unwritable(error) from error
+            yield
+            os.utime(self._directory)
+
+    @property
+    def directory(self) -> Path:
+        """Where the library is kept."""
+        return self._directory
+
     def entries(self) -> Iterator[Entry]:
         """All models, oldest first; what cannot be read is left out and stays on the disk."""
         found: list[Entry] = []
@@ -150,12 +175,12 @@ class Library:
             raise _unwritable(error) from error
         try:
             (staging / _CONTENT).mkdir()
-            sha256, size = _copy(source, staging / _CONTENT / source.name)
+            sha256, size = copy_in(source, staging / _CONTENT / source.name)
             hashes = {source.name: sha256}
             for companion in companions:
                 inside = companion.relative_to(source.parent)
                 refuse_link(companion, source.parent)
-                hashes[inside.as_posix()], part = _copy(companion, staging / _CONTENT / inside)
+                hashes[inside.as_posix()], part = copy_in(companion, staging / _CONTENT / inside)
                 size += part
             if expected_sha256 not in (None, sha256):
                 raise ModelError(
@@ -164,7 +189,7 @@ class Library:
                     code="changed-file",
                 )
             if len(hashes) > 1:  # the same graph with other weights beside it is another model
-                sha256 = _tree_sha256(hashes)
+                sha256 = tree_sha256(hashes)
             entry = Entry(
                 sha256, name, format, source.name, size, time.time(), self._directory / sha256, **facts
             )
@@ -172,7 +197,8 @@ class Library:
                 if extra is not None:
                     shutil.copyfile(extra, staging / kept)
             _write(entry, staging)
-            return self._place(staging, entry)
+            with self._change():
+                return self._place(staging, entry)
         except OSError as error:
             raise _unwritable(error) from error
         finally:
@@ -188,7 +214,9 @@ class Library:
         **facts: Any,
     ) -> Entry:
         """Change what is said about a model; raises InputError when it is not there."""
-        with self._changing:  # two changes of one model at once must not lose either
+        if self.get(sha256) is None:
+            raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
+        with self._change():
             entry = self.get(sha256)
             if entry is None:
                 raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
@@ -279,67 +307,9 @@ class Library:
                 shutil.rmtree(leftover, ignore_errors=True)
 
 
-def content_sha256(path: Path, goes_on: Callable[[], bool] = lambda: True) -> str:
-    """The hash of a model: of a file's bytes, or of a folder's names, sizes and hashes in order.
-
-    Raises ModelError (`given-up`) soon after `goes_on` says False: a large file takes minutes.
-    """
-    try:
-        if path.is_file():
-            whole = hashlib.sha256()
-            with path.open("rb") as file:
-                while data := file.read(_READ_BYTES):
-                    if not goes_on():
-                        raise ModelError(
-                            f"Nobody waits for the hash of {path.name} any more.", code="given-up"
-                        )
-                    whole.update(data)
-            return whole.hexdigest()
-        return _tree_sha256({
-            item.relative_to(path).as_posix(): content_sha256(item, goes_on)
-            for item in path.rglob("*") if item.is_file()
-        })  # fmt: skip
-    except OSError as error:
-        raise refuse_os_error(path, error) from error
-
-
-def _tree_sha256(hashes: Mapping[str, str]) -> str:
-    whole = hashlib.sha256()
-    for name in sorted(hashes):
-        whole.update(f"{name}\0{hashes[name]}\n".encode())
-    return whole.hexdigest()
-
-
-def _copy(source: Path, target: Path) -> tuple[str, int]:
-    """Copy a file or folder and return (hash, size in bytes) of what was copied."""
-    if source.is_dir():
-        refuse_links(source)  # once more: what was looked at may have been exchanged
-        hashes, size = {}, 0
-        for item in sorted(source.rglob("*")):
-            if item.is_file():
-                inside = item.relative_to(source)
-                hashes[inside.as_posix()], part = _copy(item, target / inside)
-                size += part
-        return _tree_sha256(hashes), size
-    target.parent.mkdir(parents=True, exist_ok=True)
-    whole, size = hashlib.sha256(), 0
-    try:
-        reading = source.open("rb")
-    except OSError as error:
-        raise refuse_os_error(source, error) from error
-    with reading, target.open("wb") as writing:
-        while data := reading.read(_READ_BYTES):
-            whole.update(data)
-            writing.write(data)
-            size += len(data)
-        writing.flush()
-        os.fsync(writing.fileno())
-    return whole.hexdigest(), size
-
-
 def _read(folder: Path) -> Entry | None:
     try:
-        document = json.loads((folder / _ENTRY).read_text(encoding="utf-8"))
+        document = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
         if document.pop("schema_version") != SCHEMA_VERSION:
             return None
         known = {item.name for item in fields(Entry)}
@@ -355,13 +325,13 @@ def _read(folder: Path) -> Entry | None:
 def _write(entry: Entry, folder: Path) -> None:
     document = asdict(entry)
     del document["folder"]
-    new = folder / f".{_ENTRY}.{os.getpid()}"
+    new = folder / f".{ENTRY}.{os.getpid()}"
     text = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1, ensure_ascii=False)
     with new.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    new.replace(folder / _ENTRY)
+    new.replace(folder / ENTRY)
 
 
 def _sync(folder: Path) -> None:

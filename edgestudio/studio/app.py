@@ -82,7 +82,7 @@ class Studio:
         self.alerts.name_of = self._name_of
         self._keeps_ready = False
         self._letting_go: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._own_tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, discover: bool = True) -> None:
         """Publish the library and, unless told otherwise, look for boards."""
@@ -102,12 +102,14 @@ class Studio:
         """Have a worker wait for the next job, where the settings allow it: for a window, which opens many."""
         self._keeps_ready = True
         self._follow_ready()
-        self._renewing = asyncio.create_task(self.models.renew())
+        self._own_tasks = [
+            asyncio.create_task(self.models.renew()), asyncio.create_task(self.models.following.follow())
+        ]  # fmt: skip
 
     async def stop(self) -> None:
         """End jobs, sessions and the boards started from here; returns when their processes are gone."""
-        if self._renewing is not None:
-            self._renewing.cancel()
+        for task in self._own_tasks:
+            task.cancel()
         await self.deployer.stop()
         await self.viewers.stop()
         await self.jobs.stop()

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgestudio.model.folder_lock import FolderLock
 from edgestudio.studio.child import child_environment, end_process, own_command, spawn_options, until_gone
-from edgestudio.studio.folder_lock import FolderLock
 from edgestudio.studio.paths import Paths
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 from edgestudio.wire.files import write_atomically

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.assets import resource
-from edgestudio.model.library import Entry, Library, content_sha256
+from edgestudio.model.copying import content_sha256
+from edgestudio.model.library import Entry, Library
 from edgestudio.model.lineage import related
 from edgestudio.model.links import followed
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.early_row import EarlyRow
 from edgestudio.studio.jobs import JobService
+from edgestudio.studio.library_follow import LibraryFollower
 from edgestudio.studio.model_files import (
     companions,
     copy_model,
@@ -55,6 +57,7 @@ class ModelService(ModelWords):
         self.library = Library(library_dir)
         self._jobs = jobs
         self._reader = ModelReader(jobs)
+        self.following = LibraryFollower(self.rows, self.library)
         self._is_loaded = False
 
     async def start(self) -> None:
@@ -62,8 +65,7 @@ class ModelService(ModelWords):
         if self._is_loaded:
             return
         self._is_loaded = True
-        for entry in await asyncio.to_thread(lambda: list(self.library.entries())):
-            self.rows.put(row_of(entry))
+        await self.following.begin()
 
     async def renew(self) -> None:
         """Inspect again what another version of this application read, one after the other."""
@@ -285,7 +287,7 @@ class ModelService(ModelWords):
     ) -> ModelRow:
         """Move what a recipe made into the library; runs in a thread while the job's folder exists."""
         artifact = Path(result["artifact"])
-        entry = self.library.add(
+        entry = self.following.add(
             artifact,
             name=f"{source.name} {recipe}",
             format=str(result.get("format") or source.format),
@@ -332,7 +334,7 @@ class ModelService(ModelWords):
         entries: list[Entry] = []
 
         def receive(result: dict[str, Any], out_dir: Path) -> dict[str, Any]:
-            entry = self.library.add(
+            entry = self.following.add(
                 path,
                 name=name,
                 format=str(result["summary"].get("format") or ""),

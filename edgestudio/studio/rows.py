@@ -23,6 +23,7 @@ class ModelRow:
     `verdicts` and `warnings` say what is to be thought of them. `calibration_path` is data that quantisation
     may look at, so that `data_path` stays unseen; None means the same data. `facts` are what people or
     a registry say about it: `training_date, dataset_version, metrics{}, tools{}`; `opened_from` is where its file was.
+    `is_from_elsewhere` is a model that another window or a verb has just put into the library.
     """
 
     sha256: str
@@ -49,6 +50,7 @@ class ModelRow:
     note: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     opened_from: str | None = None
+    is_from_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

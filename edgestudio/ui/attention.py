@@ -46,6 +46,8 @@ class Attention(QObject):
         stores.reports.changed.connect(self._report)
 
     def _model(self, row: ModelRow) -> None:
+        if row.is_from_elsewhere:  # somebody works elsewhere, and the user of this window here
+            return
         self._brought, self._before = row.sha256, self._desk.selected.model or ""
         self._desk.selected.select_model(row.sha256)
         self._turn_to("results" if row.parent and row.after else "graph")

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgestudio.model import graph as graphs
+from edgestudio.model.copying import content_sha256
 from edgestudio.model.graph import Model
-from edgestudio.model.library import Library, content_sha256
+from edgestudio.model.library import Library
 from edgestudio.wire.errors import InputError, ModelError
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
+
+_LONGEST_WAIT_S = 20.0
+_PAUSE_S = 0.005
 
 
 class FolderLock:
@@ -31,6 +36,19 @@ class FolderLock:
             return False
         self._handle = handle
         return True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for the lock and keep it for a moment's work; raises TimeoutError when it does not come free."""
+        until = time.monotonic() + _LONGEST_WAIT_S
+        while not self.acquire():
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self._path} is in use for long")
+            time.sleep(_PAUSE_S)
+        try:
+            yield
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Give the lock back."""
