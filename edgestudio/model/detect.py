@@ -21,7 +21,7 @@ TITLES = {
     "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef", "metagraph": "TensorFlow MetaGraphDef",
     "torchscript": "TorchScript", "torch-export": "torch.export",
     "safetensors": "safetensors", "state-dict": "PyTorch state dict", "openvino": "OpenVINO IR",
-    "tensorrt": "TensorRT engine",
+    "tensorrt": "TensorRT engine", "graph-part": "EdgeStudio graph",
 }  # fmt: skip
 _SUFFIXES = {
     ".onnx": "onnx", ".tflite": "tflite", ".mlmodel": "coreml", ".mlpackage": "coreml", ".keras": "keras",
@@ -143,12 +143,8 @@ def _file(path: Path) -> str:
         return "state-dict"
     if text_kind(start) is not None:
         return "graphdef" if text_kind(start) == "GraphDef" else "savedmodel"
-    if (
-        start.lstrip()[:1] == b"{"
-        and size <= _LONGEST_INDEX
-        and b'"weight_map"' in head(path, _LONGEST_INDEX)
-    ):
-        return "safetensors"
+    if start.lstrip()[:1] == b"{" and (kind := _json_kind(path, start)):
+        return kind
     if foreign.name_foreign(start) is not None:
         raise foreign.refuse(path.name, start, TITLES.get(_SUFFIXES.get(path.suffix.lower(), "")))
     with opened(path) as buffer:
@@ -156,6 +152,14 @@ def _file(path: Path) -> str:
     if found is None:
         raise foreign.refuse(path.name, start, TITLES.get(_SUFFIXES.get(path.suffix.lower(), "")))
     return found
+
+
+def _json_kind(path: Path, start: bytes) -> str:
+    """The kind of model in a JSON file that begins with `start`, "" for none."""
+    if start.startswith(b'{"schema":') and b'"metadata":{"cut_from":' in start:
+        return "graph-part"
+    is_index = path.stat().st_size <= _LONGEST_INDEX and b'"weight_map"' in head(path, _LONGEST_INDEX)
+    return "safetensors" if is_index else ""
 
 
 def _zip(path: Path) -> str:

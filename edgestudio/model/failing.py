@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.model.analysis import Analysis
+from edgestudio.model.graph import Model
 from edgestudio.wire.errors import EdgeStudioError
 
 Judge = Callable[[Path], Mapping[str, Any]]
@@ -20,26 +21,31 @@ _TRIED = 3
 def write_failing(
     path: Path, analysis: Analysis, result: Mapping[str, Any], judge: Judge, out_dir: Path
 ) -> list[Path]:
-    """A model of one operator for each reason for which `result` says that it does not run; ONNX and TFLite only.
+    """A model of one operator for each reason for which `result` says that it does not run.
 
-    `judge` checks a file as the model itself was checked; a part that it does not refuse for the same reason is
-    not kept. Large weights become inputs, so that little data travels.
+    The operator may be in the body of a loop or branch, or in a function. ONNX and TFLite are written as such; of
+    other formats the part is written as a graph without weights, which opens and is checked like a model. `judge`
+    checks a file as the model itself was checked; a part that it does not refuse for the same reason is not kept.
+    Large weights become inputs, so that little data travels.
     """
-    writer = _WRITERS.get(analysis.model.format)
-    if writer is None:
+    model = analysis.model
+    if not model.graphs:
         return []
+    writer = _WRITERS.get(model.format, _graph)
+    suffix = (path.suffix or f".{model.format}") if model.format in _WRITERS else ".json"
     written: list[Path] = []
     for row in [*result["operators"], *result["findings"]]:
         if row["status"] != "unsupported" or len(written) >= _MOST:
             continue
-        for node in row.get("nodes", ())[:_TRIED]:
-            op = re.sub(r"\W+", "_", str(row.get("op") or analysis.model.main.nodes[node].op))
-            target = _free(out_dir, f"failing_{op}", path.suffix or f".{analysis.model.format}")
+        places = [tuple(place) for place in row.get("places", ())] or [(0, at) for at in row.get("nodes", ())]
+        for number, node in places[:_TRIED]:
+            op = re.sub(r"\W+", "_", str(row.get("op") or model.graphs[number].nodes[node].op))
+            target = _free(out_dir, f"failing_{op}", suffix)
             try:
-                writer(path, analysis.model, node, target)
+                writer(path, model, (number, node), target)
                 is_same = _fails_alike(judge(target), row)
             except (EdgeStudioError, ValueError, LookupError, TypeError, AttributeError):
-                is_same = False  # an operator that cannot stand alone, such as one with a body
+                is_same = False
             if is_same:
                 written.append(target)
                 break
@@ -62,16 +68,25 @@ def _free(folder: Path, name: str, suffix: str) -> Path:
     return path
 
 
-def _onnx(path: Path, model: Any, node: int, target: Path) -> None:
+def _onnx(path: Path, model: Model, place: tuple[int, int], target: Path) -> None:
     from edgestudio.model.formats.onnx_extract import write_node
 
-    write_node(path, model, node, target)
+    write_node(path, model, place, target)
 
 
-def _tflite(path: Path, model: Any, node: int, target: Path) -> None:
+def _tflite(path: Path, model: Model, place: tuple[int, int], target: Path) -> None:
     from edgestudio.model.formats.tflite_extract import write_node
 
-    write_node(path, model, node, target)
+    write_node(path, model, place, target)
 
 
-_WRITERS: dict[str, Callable[[Path, Any, int, Path], None]] = {"onnx": _onnx, "tflite": _tflite}
+def _graph(path: Path, model: Model, place: tuple[int, int], target: Path) -> None:
+    from edgestudio.model.formats.graph_part import write_node
+
+    write_node(path, model, place, target)
+
+
+_WRITERS: dict[str, Callable[[Path, Model, tuple[int, int], Path], None]] = {
+    "onnx": _onnx,
+    "tflite": _tflite,
+}

@@ -31,6 +31,7 @@ READERS = {
     "state-dict": "edgestudio.model.formats.state_dict:read",
     "openvino": "edgestudio.model.formats.openvino:read",
     "tensorrt": "edgestudio.model.formats.tensorrt:read",
+    "graph-part": "edgestudio.model.formats.graph_part:read",
 }
 # What a reader may meet in a damaged file; anything else that is raised is a bug in the reader.
 _DAMAGE = (

@@ -14,6 +14,11 @@ _NAMED = 1000
 """So many nodes of a row are named."""
 
 
+_SEARCHED = 20
+Place = tuple[int, int]
+"""A graph of the model and a node in it."""
+
+
 def finding(status: Status, reason: str, remedy: str, nodes: Sequence[int] = ()) -> dict[str, Any]:
     """One thing that was found; `nodes` of the main graph are what it is about."""
     row: dict[str, Any] = {"status": status, "reason": reason, "remedy": remedy}
@@ -24,8 +29,8 @@ def operators(model: Model, table: RuntimeTable) -> list[dict[str, Any]]:
     """A row for each operator, and one more for those of its nodes that a limit of the runtime concerns."""
     counts: dict[str, int] = {}
     halves: set[str] = set()
-    places: dict[str, list[int]] = {}
-    limited: dict[tuple[int, str], list[int]] = {}
+    places: dict[str, list[Place]] = {}
+    limited: dict[tuple[int, str], list[Place]] = {}
     limits = [(parse(limit.when), limit) for limit in table.limits]
     checked = table.table_for in (None, model.format)
     for number, graph in enumerate(model.graphs):
@@ -35,12 +40,10 @@ def operators(model: Model, table: RuntimeTable) -> list[dict[str, Any]]:
             name = _name(node)
             at = _limit_of(limits, graph, node) if checked else -1
             if at >= 0:
-                found = limited.setdefault((at, name), [])
-                found.append(index if number == 0 else -1)
+                limited.setdefault((at, name), []).append((number, index))
                 continue
             counts[name] = counts.get(name, 0) + 1
-            if number == 0:
-                places.setdefault(name, []).append(index)
+            places.setdefault(name, []).append((number, index))
             if any(graph.tensors[tensor].dtype == "float16" for tensor in node.inputs if tensor >= 0):
                 halves.add(name)
     known = set(table.operators)
@@ -49,12 +52,18 @@ def operators(model: Model, table: RuntimeTable) -> list[dict[str, Any]]:
         for name, count in counts.items()
     ]
     for row in rows:
-        row["nodes"] = places.get(row["op"], [])[:_NAMED]
+        row |= _placed(places[row["op"]])
     for (at, name), hits in limited.items():
         limit = limits[at][1]
         judged = finding(limit.status, limit.reason, limit.remedy)
-        rows.append({"op": name, "count": len(hits), **judged, "nodes": [n for n in hits if n >= 0][:_NAMED]})
+        rows.append({"op": name, "count": len(hits), **judged, **_placed(hits)})
     return sorted(rows, key=lambda row: (-ORDER.index(row["status"]), -row["count"], row["op"]))
+
+
+def _placed(places: Sequence[Place]) -> dict[str, Any]:
+    """`nodes` of the main graph, and the first `places` of any graph, which are searched for the smallest part."""
+    nodes = [index for number, index in places if number == 0]
+    return {"nodes": nodes[:_NAMED], "places": [list(place) for place in places[:_SEARCHED]]}
 
 
 def _limit_of(limits: Sequence[tuple[Query, Any]], graph: Graph, node: Node) -> int:

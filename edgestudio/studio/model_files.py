@@ -101,7 +101,7 @@ def copy_model(entry: Entry, to: Path) -> Path:
 
 def keep_failing(made: Sequence[Path], to: Path) -> list[str]:
     """Copy small models to a folder, or the first of them to a file of a model's name; raises InputError."""
-    is_file = to.suffix in (".onnx", ".tflite") and not to.is_dir()
+    is_file = to.suffix in (".onnx", ".tflite", ".json") and not to.is_dir()
     kept: list[str] = []
     if not made:
         return kept

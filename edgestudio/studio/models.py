@@ -183,8 +183,8 @@ class ModelService(ModelWords):
     async def check(self, path: Path, target: str, *, failing: Path | None = None) -> dict[str, Any]:
         """Whether a model will run on a board profile, operator by operator.
 
-        What does not run goes to `failing` as models of one operator each (ONNX and TFLite): a folder, or one file
-        when it is called so; `failing` of the result lists them.
+        What does not run goes to `failing` as models of one operator each, graphs without weights for formats other
+        than ONNX and TFLite: a folder, or one file when it is called so; `failing` of the result lists them.
         """
         await self.require_file(path)
         params = {"path": str(path.absolute()), "target": target}

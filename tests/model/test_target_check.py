@@ -176,3 +176,215 @@ def test_open_sizes_fail_in_the_part_as_they_do_in_the_whole(tmp_path: Path) -> 
     assert [row["remedy"] for row in result["findings"]] == ["Set every dimension."]
     (part,) = result["failing"]
     assert [node.op_type for node in onnx.load(part).graph.node] == ["Relu"]
+
+
+def _with(tmp_path: Path, nodes: list[Any], functions: list[Any] = [], **inputs: list[int]) -> Path:  # noqa: B006
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1), helper.make_opsetid("local", 1)]
+    weights = {"limit": np.array([2.0, 1.0, 1.0, 1.0], np.float32)}
+    return onnx_model(
+        tmp_path / "made.onnx", nodes, inputs or {"x": [1, 4]}, {"y": [1, 4]}, weights, opset_imports=opsets,
+        functions=functions,
+    )  # fmt: skip
+
+
+def _body(name: str, nodes: list[Any], output: str) -> Any:
+    info = helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, [1, 4])
+    return helper.make_graph(nodes, name, [], [info])
+
+
+def _failing(path: Path, target: str, folder: Path) -> list[Path]:
+    result = check_job({"path": str(path), "target": target}, folder, Silent())
+    parts = [Path(part) for part in result["failing"]]
+    for part in parts:
+        again = check_job({"path": str(part), "target": target}, folder, Silent())
+        assert again["verdict"] == "does not run"
+    return parts
+
+
+def test_the_failing_part_of_a_branch_stands_alone(tmp_path: Path) -> None:
+    """What the body reads from around it becomes an input, or comes along where it is a small constant."""
+    spell = helper.make_node("Magic", ["r", "limit"], ["m"], domain="own", power=3)
+    branch = helper.make_node(
+        "If", ["c"], ["y"],
+        then_branch=_body("t", [spell], "m"), else_branch=_body("e", [helper.make_node("Relu", ["r"], ["e"])], "e"),
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("ReduceSum", ["r"], ["s"], keepdims=0),
+        helper.make_node("Cast", ["s"], ["c"], to=onnx.TensorProto.BOOL),
+        branch,
+    ]
+    (part,) = _failing(_with(tmp_path, nodes), "onnxruntime", tmp_path)
+    made = onnx.load(part)
+    assert [(node.op_type, node.attribute[0].i) for node in made.graph.node] == [("Magic", 3)]
+    assert [each.name for each in made.graph.input] == ["r"]
+    assert [each.name for each in made.graph.initializer] == ["limit"]
+
+
+def test_an_operator_that_fails_with_its_body_takes_it_along(tmp_path: Path) -> None:
+    spell = helper.make_node("Magic", ["r"], ["m"], domain="own")
+    branch = helper.make_node(
+        "Twice",
+        ["c"],
+        ["y"],
+        domain="own",
+        body=_body("b", [spell, helper.make_node("Relu", ["m"], ["o"])], "o"),
+    )
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Abs", ["x"], ["c"]), branch]
+    parts = _failing(_with(tmp_path, nodes), "onnxruntime", tmp_path)
+    found = {onnx.load(part).graph.node[-1].op_type: onnx.load(part) for part in parts}
+    assert set(found) <= {"Twice", "Magic"}
+    assert "Magic" in found
+
+
+def test_the_failing_part_of_a_function_has_its_callers_attributes(tmp_path: Path) -> None:
+    spell = helper.make_node("Magic", ["a"], ["b"], domain="own")
+    spell.attribute.append(
+        onnx.AttributeProto(name="power", ref_attr_name="strength", type=onnx.AttributeProto.INT)
+    )
+    spell.attribute.append(
+        onnx.AttributeProto(name="colour", ref_attr_name="hue", type=onnx.AttributeProto.INT)
+    )
+    inner = helper.make_function(
+        "local", "Inner", ["a"], ["b"], [spell], [helper.make_opsetid("own", 1)], ["strength", "hue"]
+    )
+    call = helper.make_node("Inner", ["a"], ["b"], domain="local")
+    call.attribute.append(
+        onnx.AttributeProto(name="strength", ref_attr_name="force", type=onnx.AttributeProto.INT)
+    )
+    outer = helper.make_function(
+        "local", "Outer", ["a"], ["b"], [call], [helper.make_opsetid("local", 1)], ["force"]
+    )
+    nodes = [helper.make_node("Outer", ["x"], ["y"], domain="local", force=7)]
+    (part,) = _failing(_with(tmp_path, nodes, [inner, outer]), "onnxruntime", tmp_path)
+    (node,) = onnx.load(part).graph.node
+    assert (node.op_type, [(each.name, each.i) for each in node.attribute]) == ("Magic", [("power", 7)])
+
+
+def test_the_failing_part_of_a_tflite_branch_and_the_branch_itself(tmp_path: Path) -> None:
+    path = made_tflite_branch(tmp_path / "branch.tflite")
+    (sinh,) = _failing(path, "litert", tmp_path)
+    assert [node.op for node in read_model(sinh).main.nodes] == ["Sinh"]
+    from edgestudio.model.formats.tflite_extract import write_node
+
+    whole = tmp_path / "if.tflite"
+    write_node(path, read_model(path), (0, 1), whole)
+    made = read_model(whole)
+    assert [[node.op for node in graph.nodes] for graph in made.graphs] == [["IF"], ["Sinh"], ["RELU"]]
+    assert made.main.nodes[0].subgraphs == (1, 2)
+
+
+def made_tflite_branch(path: Path) -> Path:
+    """A branch of which one side is a custom operator that no runtime knows; its bodies are numbers 2 and 1."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor(name: str, kind: int = schema.TensorType.FLOAT32) -> Any:
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = name.encode(), [1, 4], kind, 0
+        return made
+
+    def graph(name: str, tensors: list[Any], operators: list[Any], inputs: list[int], output: int) -> Any:
+        made = schema.SubGraphT()
+        made.tensors, made.operators, made.inputs, made.outputs = tensors, operators, inputs, [output]
+        made.name = name.encode()
+        return made
+
+    def operator(code: int, inputs: list[int], output: int) -> Any:
+        made = schema.OperatorT()
+        made.opcodeIndex, made.inputs, made.outputs = code, inputs, [output]
+        return made
+
+    codes = []
+    for kind in (schema.BuiltinOperator.RELU, schema.BuiltinOperator.IF, schema.BuiltinOperator.CUSTOM):
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = kind
+        codes.append(code)
+    codes[2].customCode = b"Sinh"
+    branch = operator(1, [0, 2], 3)
+    branch.builtinOptionsType, branch.builtinOptions = schema.BuiltinOptions.IfOptions, schema.IfOptionsT()
+    branch.builtinOptions.thenSubgraphIndex, branch.builtinOptions.elseSubgraphIndex = 2, 1
+    main = [tensor("c", schema.TensorType.BOOL), tensor("x"), tensor("r"), tensor("y")]
+    main[0].shape = []
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.buffers = 3, codes, [schema.BufferT()]
+    model.subgraphs = [
+        graph("main", main, [operator(0, [1], 2), branch], [0, 1], 3),
+        graph("else", [tensor("a"), tensor("b")], [operator(0, [0], 1)], [0], 1),
+        graph("then", [tensor("a"), tensor("b")], [operator(2, [0], 1)], [0], 1),
+    ]
+    builder = flatbuffers.Builder(512)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+def test_the_failing_part_of_another_format_is_a_graph_that_opens(tmp_path: Path) -> None:
+    """What is not written in its own format keeps its format's name, so that the same check refuses it."""
+    inner = Graph(
+        "body", (Node("m", "magic", (0,), (1,)),),
+        (Tensor("a", "float32", (1, 4), "input"), Tensor("b", "float32", (1, 4), "output")), (0,), (1,),
+    )  # fmt: skip
+    tensors = (
+        Tensor("x", "float32", (1, 4), "input"), Tensor("w", "float32", (4, 4), "constant", 64),
+        Tensor("y", "float32", (1, 4), "output"),
+    )  # fmt: skip
+    main = Graph("main", (Node("c", "cond", (0, 1), (2,), {"k": 3}, subgraphs=(1,)),), tensors, (0,), (2,))
+    whole = Model("coreml", "specification 8", None, {}, (main, inner), 100)
+    from edgestudio.model.analysis import analyse
+    from edgestudio.model.failing import write_failing
+    from edgestudio.model.inspection import analysed
+    from edgestudio.model.targets import check
+
+    analysis = analyse(whole, None, {})
+    result = check(analysis, "coreml")
+    refused = {**result, "operators": [dict(row, status="unsupported") for row in result["operators"]]}
+
+    def judge(part: Path) -> dict[str, Any]:
+        again = check(analysed(part), "coreml")
+        return {**again, "operators": [dict(row, status="unsupported") for row in again["operators"]]}
+
+    parts = write_failing(tmp_path / "net.mlpackage", analysis, refused, judge, tmp_path)
+    found = {read_model(part).main.nodes[0].op: read_model(part) for part in parts}
+    assert set(found) == {"cond", "magic"}
+    assert [len(model.graphs) for model in (found["cond"], found["magic"])] == [2, 1]
+    assert found["cond"].main.nodes[0].attributes == {"k": 3}
+    assert [tensor.kind for tensor in found["cond"].main.tensors] == ["input", "constant", "output"]
+    assert found["cond"].warnings == (
+        "a part that was cut out of net.mlpackage: its structure without its weights, to look at and to check",
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"outputs":[[2]]', '"outputs":[[9]]'),
+        ('"inputs":[[0,1]]', '"inputs":[[-7]]'),
+        ('"subgraphs":[[1]]', '"subgraphs":[[5]]'),
+        ('"subgraphs":[[1]]', '"subgraphs":[["a"]]'),
+        ('"format":"coreml"', '"format":"onnx"'),
+        ('"name":["c"]', '"name":[5]'),
+        ('"format":"coreml"', '"format":["x"]'),
+        ('"shape":[[1,4],', '"shape":[[-1,{}],'),
+        ('"attributes":[{"k":3}]', '"attributes":[3]'),
+        ('{"end":true}', ""),
+        ('"opsets":{}', '"opsets":3'),
+        ('"kind":["input"', '"kind":["odd"'),
+        ('"graphs":[{', '"graphs":[{"x":'),
+    ],
+)
+def test_a_part_that_does_not_hold_together_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    from edgestudio.model.formats.graph_part import write_node
+    from edgestudio.wire.errors import ModelError
+
+    inner = Graph("b", (Node("m", "n", (0,), (0,)),), (Tensor("a", "float32", (1, 4), "input"),), (0,), (0,))
+    tensors = tuple(Tensor(name, "float32", (1, 4), "input") for name in "xwy")
+    main = Graph("main", (Node("c", "cond", (0, 1), (2,), {"k": 3}, subgraphs=(1,)),), tensors, (0, 1), (2,))
+    path = tmp_path / "part.json"
+    write_node(tmp_path / "net.mlmodel", Model("coreml", None, None, {}, (main, inner), 1), (0, 0), path)
+    assert read_model(path).main.nodes[0].op == "cond"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ModelError):
+        read_model(path)

@@ -53,7 +53,7 @@ def test_what_was_removed_is_gone_when_the_studio_stops():
         return studio.models.library._directory
 
     folder, _ = in_studio(scenario)
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == [".in-use"]
 
 
 def test_an_edit_makes_a_child_and_undo_takes_it_away():
