@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export-failing",
         type=Path,
         metavar="PATH",
-        help="write the smallest parts that fail as models of their own (formats but ONNX and TFLite: as graphs without weights): a folder, or one file",
+        help="write the smallest parts that fail as models of their own, or as graphs without weights where the format "
+        "is neither ONNX nor TFLite: a folder, or one file",
     )
 
 
