@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgestudio.model.library import Entry, content_sha256
+from edgestudio.model.copying import content_sha256
+from edgestudio.model.library import Entry
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import InputError, ModelError
 
