@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
 from typing import Any
 
@@ -108,6 +108,15 @@ class Link:
                 raise _not_paired(self.name) from e
             raise DeviceError(f"{self.name} refuses its record stream ({e.status}).", code="no-stream") from e
         except (TimeoutError, aiohttp.ClientError, OSError) as e:
+            raise self.explain(e) from e
+
+    async def texts(self, stream: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[str, None]:
+        """The messages of a record stream, until the board closes it."""
+        try:
+            async for message in stream:
+                if message.type == aiohttp.WSMsgType.TEXT:
+                    yield message.data
+        except (aiohttp.ClientError, OSError) as e:
             raise self.explain(e) from e
 
     def explain(self, failure: BaseException) -> EdgeStudioError:

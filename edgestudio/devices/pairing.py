@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgestudio.devices.known import KnownBoard
-from edgestudio.devices.link import Link
 from edgestudio.wire import api, tls
 from edgestudio.wire.errors import DeviceError, TrustError
 from edgestudio.wire.fields import Fields, clean_text
 from edgestudio.wire.identity import Identity, fingerprint_of
-from edgestudio.wire.pairing import PROOF, Handshake, PairingCode
+
+if TYPE_CHECKING:
+    from edgestudio.devices.link import Link
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,16 @@ class Greeting:
     hello: dict[str, Any]
 
 
+def _link(host: str, port: int, certificate_pem: str) -> Link:
+    from edgestudio.devices.link import Link  # HTTP is loaded with the first board
+
+    return Link(host, port, tls.client_context(None, certificate_pem))
+
+
 async def greet(host: str, port: int) -> Greeting:
     """Ask a board who it is, as a stranger; raises DeviceError when no agent answers."""
     certificate = await tls.presented_certificate(host, port)
-    async with Link(host, port, tls.client_context(None, certificate)) as link:
+    async with _link(host, port, certificate) as link:
         hello = await link.get(api.HELLO)
     fields = Fields(hello, "hello")
     spoken = fields.items("api", limit=16, default=[])
@@ -64,11 +71,13 @@ async def pair(identity: Identity, studio_name: str, host: str, port: int, code:
     Raises InputError for a mistyped code (no try is spent), TrustError when the code or the certificate does
     not hold, DeviceError when the board cannot be reached.
     """
+    from edgestudio.wire.pairing import PROOF, Handshake, PairingCode
+
     greeting = await greet(host, port)
     parsed = PairingCode.parse(code)
     studio, board = identity.fingerprint, greeting.fingerprint
     # Every connection from here on must show the certificate whose fingerprint goes into the exchange.
-    async with Link(host, port, tls.client_context(None, greeting.certificate_pem)) as link:
+    async with _link(host, port, greeting.certificate_pem) as link:
         handshake = await asyncio.to_thread(Handshake, "studio", parsed, studio, board)
         first = {"certificate": identity.cert_pem, "message": handshake.message, "name": studio_name}
         answer = Fields(await link.post(api.PAIR_START, first), "the board's answer")

@@ -7,17 +7,17 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any, Literal
-
-import aiohttp
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgestudio.devices.known import KnownBoard
-from edgestudio.devices.link import Link
 from edgestudio.devices.record_order import PAGE, RecordOrder
 from edgestudio.wire import api, tensors, tls
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, TrustError
 from edgestudio.wire.fields import parse_json
 from edgestudio.wire.identity import Identity
+
+if TYPE_CHECKING:
+    from edgestudio.devices.link import Link
 
 Presence = Literal["online", "offline", "unknown"]
 
@@ -245,7 +245,7 @@ class BoardSession:
                 )
             except EdgeStudioError as e:
                 lost = e
-            except (aiohttp.ClientError, OSError) as e:
+            except OSError as e:
                 lost = self._link.explain(e)
             self._note("offline", lost)
             if not stays and isinstance(lost, TrustError):
@@ -263,17 +263,16 @@ class BoardSession:
         try:
             self._note("online", None)
             acked = time.monotonic()
-            async for message in socket:
-                if message.type != aiohttp.WSMsgType.TEXT:
-                    continue
-                record = parse_json(message.data.encode(), where="the record")
-                if not isinstance(record, dict):
-                    continue
-                async for fresh in order.sorted_in(record, self.history):
-                    yield fresh
-                if acknowledge and order.last is not None and time.monotonic() - acked > ACK_EVERY_S:
-                    await socket.send_json({"k": "ack", "boot": order.last[0], "upto": order.last[1]})
-                    acked = time.monotonic()
+            async with contextlib.aclosing(self._link.texts(socket)) as texts:
+                async for text in texts:
+                    record = parse_json(text.encode(), where="the record")
+                    if not isinstance(record, dict):
+                        continue
+                    async for fresh in order.sorted_in(record, self.history):
+                        yield fresh
+                    if acknowledge and order.last is not None and time.monotonic() - acked > ACK_EVERY_S:
+                        await socket.send_json({"k": "ack", "boot": order.last[0], "upto": order.last[1]})
+                        acked = time.monotonic()
         finally:
             await socket.close()
 
@@ -285,9 +284,12 @@ class BoardSession:
 
     # -- carrying
 
-    def _make_link(self) -> Link:
-        context = tls.client_context(self._identity, self.board.certificate_pem)
-        return Link(self.board.host, self.board.port, context, self.board.name)
+    def _make_link(self, *, is_stranger: bool = False) -> Link:
+        from edgestudio.devices.link import Link  # HTTP is loaded with the first board
+
+        board = self.board
+        context = tls.client_context(None if is_stranger else self._identity, board.certificate_pem)
+        return Link(board.host, board.port, context, board.name)
 
     async def _post(self, path: str, body: object, *, timeout_s: float = 15.0) -> Any:
         try:
@@ -315,12 +317,9 @@ class BoardSession:
             return failure
         board = self.board
         try:
-            context = tls.client_context(None, board.certificate_pem)
-            async with Link(board.host, board.port, context, board.name) as stranger:
+            async with self._make_link(is_stranger=True) as stranger:
                 await stranger.get(api.HELLO)
-            async with Link(
-                board.host, board.port, tls.client_context(self._identity, board.certificate_pem)
-            ) as fresh:
+            async with self._make_link() as fresh:
                 await fresh.get(api.HELLO)
         except TrustError as e:
             return e

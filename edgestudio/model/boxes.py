@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +49,11 @@ class Names:
     @classmethod
     def of(cls, names: Iterable[bytes]) -> Names:
         """Put names end to end."""
-        rows = list(names)
-        return cls(b"".join(rows), np.cumsum(np.array([len(row) for row in rows], np.int64)).astype(np.int32))
+        text, stop = bytearray(), array("i")
+        for name in names:
+            text += name
+            stop.append(len(text))
+        return cls(bytes(text), np.array(stop, np.int32))
 
     def texts(self) -> list[str]:
         """The names one by one; bytes that are no UTF-8 show as replacement characters."""
@@ -69,7 +75,7 @@ class Table:
     def of(cls, texts: Iterable[str]) -> Table:
         """Number the texts in the order of their first appearance."""
         number: dict[str, int] = {}
-        index = np.array([number.setdefault(text, len(number)) for text in texts], np.int32)
+        index = np.fromiter((number.setdefault(text, len(number)) for text in texts), np.int32)
         return cls(tuple(number), index)
 
 
@@ -117,6 +123,10 @@ class Boxes:
         """How many boxes there are."""
         return len(self.kind)
 
+    def sharing(self, other: Boxes) -> Boxes:
+        """The same with the columns of `other` in place of equal ones, which are in memory once then."""
+        return Boxes(*(_same(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)))
+
     def is_joined_like(self, other: Boxes) -> bool:
         """True where kinds and edges agree, whatever nodes and tensors are numbered and called."""
         return all(
@@ -132,14 +142,12 @@ def build_boxes(
     group = np.full(len(graph.nodes), -1, np.int32) if group_of_node is None else group_of_node
     box_of_node, kinds, refs = _number(graph, live, group)
     sizes = np.bincount(group[group >= 0]) if (group >= 0).any() else np.zeros(0, np.int64)
-    texts = [
-        _text(graph, kind, ref, group_titles or {}, sizes) for kind, ref in zip(kinds, refs, strict=True)
-    ]
+    titles = group_titles or {}
     return assemble(
         np.array(kinds, np.uint8),
         np.array(refs, np.int32),
-        Table.of(text[0] for text in texts),
-        Table.of(text[1] for text in texts),
+        Table.of(_label(graph, kind, ref, titles) for kind, ref in zip(kinds, refs, strict=True)),
+        Table.of(_detail(graph, kind, ref, sizes) for kind, ref in zip(kinds, refs, strict=True)),
         _edges(graph, box_of_node, kinds, refs),
         folded=len(graph.nodes) - sum(live),
         names=Names.of(
@@ -148,6 +156,16 @@ def build_boxes(
             if kind == BoxKind.OPERATOR
         ),
     )
+
+
+def redescribed(boxes: Boxes, graph: Graph) -> Boxes:
+    """The boxes of a graph with the second lines that another reading of it gives: shapes may be known by then."""
+    kinds, refs, details = boxes.kind.tolist(), boxes.ref.tolist(), boxes.detail.tolist()
+    detail = Table.of(
+        node_detail(graph, graph.nodes[ref]) if kind == BoxKind.OPERATOR else boxes.details[text]
+        for kind, ref, text in zip(kinds, refs, details, strict=True)
+    )
+    return replace(boxes, details=detail.texts, detail=detail.index)
 
 
 def assemble(
@@ -216,11 +234,11 @@ def detail_text(kernel: object, strides: object, shape: tuple[Dimension, ...] | 
     return text if len(text) <= _LONGEST_DETAIL else text[: _LONGEST_DETAIL - 1] + "…"
 
 
-def _number(graph: Graph, live: list[bool], group: Ints) -> tuple[list[int], list[int], list[int]]:
+def _number(graph: Graph, live: list[bool], group: Ints) -> tuple[array[int], array[int], array[int]]:
     """Number the boxes: inputs, then nodes and groups in execution order, then outputs."""
-    kinds = [int(BoxKind.INPUT)] * len(graph.inputs)
-    refs = list(graph.inputs)
-    box_of_node, box_of_group = [-1] * len(graph.nodes), dict[int, int]()
+    kinds = array("i", [int(BoxKind.INPUT)] * len(graph.inputs))
+    refs = array("i", graph.inputs)
+    box_of_node, box_of_group = array("i", [-1]) * len(graph.nodes), dict[int, int]()
     for index, (is_live, inside) in enumerate(zip(live, group.tolist(), strict=True)):
         if not is_live:
             continue
@@ -234,19 +252,31 @@ def _number(graph: Graph, live: list[bool], group: Ints) -> tuple[list[int], lis
                 kinds.append(BoxKind.GROUP)
                 refs.append(inside)
             box_of_node[index] = box_of_group[inside]
-    kinds += [BoxKind.OUTPUT] * len(graph.outputs)
-    refs += graph.outputs
+    kinds.extend([BoxKind.OUTPUT] * len(graph.outputs))
+    refs.extend(graph.outputs)
     return box_of_node, kinds, refs
 
 
-def _text(
-    graph: Graph, kind: int, ref: int, titles: Mapping[int, str], group_sizes: NDArray[np.int64]
-) -> tuple[str, str]:
+def _label(graph: Graph, kind: int, ref: int, titles: Mapping[int, str]) -> str:
     if kind == BoxKind.OPERATOR:
-        return graph.nodes[ref].op, node_detail(graph, graph.nodes[ref])
-    if kind == BoxKind.GROUP:
-        return titles.get(ref, f"group {ref}"), f"{int(group_sizes[ref])} nodes"
-    return terminal_text(graph.tensors[ref].name), ""
+        return graph.nodes[ref].op
+    return (
+        titles.get(ref, f"group {ref}") if kind == BoxKind.GROUP else terminal_text(graph.tensors[ref].name)
+    )
+
+
+def _detail(graph: Graph, kind: int, ref: int, group_sizes: NDArray[np.int64]) -> str:
+    if kind == BoxKind.OPERATOR:
+        return node_detail(graph, graph.nodes[ref])
+    return f"{int(group_sizes[ref])} nodes" if kind == BoxKind.GROUP else ""
+
+
+def _same(one: Any, other: Any) -> Any:
+    if isinstance(one, Names) and isinstance(other, Names):
+        is_equal = one.text == other.text and np.array_equal(one.stop, other.stop)
+    else:
+        is_equal = np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
+    return other if is_equal else one
 
 
 def terminal_text(name: str) -> str:
@@ -254,26 +284,23 @@ def terminal_text(name: str) -> str:
     return name if len(name) <= _LONGEST_DETAIL else "…" + name[1 - _LONGEST_DETAIL :]
 
 
-def _edges(graph: Graph, box_of_node: list[int], kinds: Sequence[int], refs: Sequence[int]) -> Edges:
-    writer = dict[int, int]()
+def _edges(graph: Graph, box_of_node: array[int], kinds: Sequence[int], refs: Sequence[int]) -> Edges:
+    writer = array("i", [-1]) * len(graph.tensors)
     for box, tensor in enumerate(graph.inputs):
         writer[tensor] = box
-    for index, node in enumerate(graph.nodes):
-        if box_of_node[index] >= 0:
+    for box, node in zip(box_of_node, graph.nodes, strict=True):
+        if box >= 0:
             for tensor in node.outputs:
-                writer[tensor] = box_of_node[index]
-    writer.pop(-1, None)
-    sources, targets, tensors = list[int](), list[int](), list[int]()
-    readers: Iterable[tuple[int, tuple[int, ...]]] = [
-        (box, node.inputs) for box, node in zip(box_of_node, graph.nodes, strict=True) if box >= 0
-    ]
+                if tensor >= 0:
+                    writer[tensor] = box
+    sources, targets, tensors = array("i"), array("i"), array("i")
+    readers = ((box, node.inputs) for box, node in zip(box_of_node, graph.nodes, strict=True) if box >= 0)
     first_output = len(kinds) - len(graph.outputs)
-    ends = [(first_output + i, (tensor,)) for i, tensor in enumerate(refs[first_output:])]
-    for box, inputs in [*readers, *ends]:
+    ends = ((first_output + i, (tensor,)) for i, tensor in enumerate(refs[first_output:]))
+    for box, inputs in chain(readers, ends):
         for tensor in inputs:
-            source = writer.get(tensor)
-            if source is not None:
-                sources.append(source)
+            if tensor >= 0 and writer[tensor] >= 0:
+                sources.append(writer[tensor])
                 targets.append(box)
                 tensors.append(tensor)
     return Edges.of(

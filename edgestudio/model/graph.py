@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import marshal
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeVar
@@ -91,6 +91,20 @@ class Graph:
                 if tensor >= 0:
                     readers.setdefault(tensor, []).append(index)
         return readers
+
+    def ends(self, of: Collection[int]) -> tuple[dict[int, int], dict[int, list[int]]]:
+        """`producers` and `consumers` of these tensors alone, without an index of all others."""
+        wanted = {tensor for tensor in of if tensor >= 0}
+        writers: dict[int, int] = {}
+        readers: dict[int, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            if not wanted.isdisjoint(node.outputs):
+                writers |= dict.fromkeys(wanted.intersection(node.outputs), index)
+            if not wanted.isdisjoint(node.inputs):
+                for tensor in node.inputs:
+                    if tensor in wanted:
+                        readers.setdefault(tensor, []).append(index)
+        return writers, readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +275,12 @@ def _tensor_columns(tensors: tuple[Tensor, ...]) -> dict[str, Any]:
 
 
 def _tensors(columns: dict[str, Any], once: dict[Any, Any]) -> list[Tensor]:
-    """`once` keeps each type and shape in memory once, however many tensors have it."""
+    """`once` keeps each type, shape and list of values in memory once, however many tensors have it."""
     same = once.setdefault
     quantized = {
         int(i): Quantization(tuple(q[0]), tuple(q[1]), q[2], q[3]) for i, q in columns["quantization"].items()
     }
-    values = {int(i): tuple(flat) for i, flat in columns["values"].items()}
+    values = {int(i): same(marshal.dumps(flat, _PLAIN), tuple(flat)) for i, flat in columns["values"].items()}
     shapes = [None if shape is None else tuple(shape) for shape in columns["shape"]]
     rows = zip(
         columns["name"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgestudio.model.boxes import BoxKind, build_boxes
+from edgestudio.model.boxes import Boxes, BoxKind, build_boxes, redescribed
 from edgestudio.model.graph import Graph, Node, Tensor
 from edgestudio.model.lanes import Floats, Ints, place
 from edgestudio.model.layout import Layout, lay_out
@@ -100,6 +101,29 @@ def test_constant_subgraphs_are_folded_and_terminals_drawn() -> None:
     ]  # fmt: skip
     assert boxes.folded == 2
     assert boxes.details[boxes.detail[1]] == "3×3/2  1×4×8×8"
+
+
+def test_redescribed_boxes_are_those_of_the_later_reading() -> None:
+    known = chain_with_skip()
+    unknown = replace(known, tensors=tuple(replace(t, shape=None) for t in known.tensors))
+    early, expected = build_boxes(unknown), build_boxes(known)
+    found = redescribed(early, known)
+    assert _details(found) == _details(expected) != _details(early)
+    assert found.source is early.source
+
+
+def test_boxes_share_the_columns_that_they_have_in_common() -> None:
+    one, other = build_boxes(chain_with_skip()), build_boxes(chain_with_skip())
+    shared = replace(one, ref=one.ref + 1).sharing(other)
+    assert shared.ref is not other.ref
+    assert all(
+        getattr(shared, name) is getattr(other, name)
+        for name in ("kind", "label", "source", "names", "labels")
+    )
+
+
+def _details(boxes: Boxes) -> list[str]:
+    return [boxes.details[index] for index in boxes.detail.tolist()]
 
 
 def test_a_graph_of_constants_only_is_still_shown() -> None:

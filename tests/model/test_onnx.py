@@ -64,7 +64,8 @@ def test_what_a_graph_repeats_is_in_memory_once(tmp_path: Path) -> None:
         graphs.Node(f"n{i}", "Op", (2000 + i, -1), (2001 + i,), {"kernel": [each]}, macs=5000)
         for i, each in enumerate(attributes)
     )
-    tensors = tuple(graphs.Tensor(f"t{i}", "float32", (1, "N")) for i in range(2010))
+    values = [(1, 2), (1, 2), (1.0, 2), *[None] * 2007]
+    tensors = tuple(graphs.Tensor(f"t{i}", "float32", (1, "N"), values=each) for i, each in enumerate(values))
     model = graphs.Model(
         "onnx", None, None, {}, (graphs.Graph("g", nodes, tensors, (2000,), (2004,)),), size_bytes=1
     )
@@ -78,6 +79,9 @@ def test_what_a_graph_repeats_is_in_memory_once(tmp_path: Path) -> None:
         "{'kernel': [{'a': True}]}",
     ]
     assert first.outputs[0] is second.inputs[0]
+    one, same, other = (tensor.values for tensor in read.main.tensors[:3])
+    assert one is same
+    assert repr(other) == "(1.0, 2)"
     told = replace(model, graphs=(replace(model.main, nodes=(replace(nodes[0], macs=6), *nodes[1:])),))
     graphs.save(told, tmp_path / "told.json")
     again = graphs.load(tmp_path / "told.json", read)
@@ -85,6 +89,20 @@ def test_what_a_graph_repeats_is_in_memory_once(tmp_path: Path) -> None:
     assert again.main.nodes[1] is second
     assert again.main.nodes[0].name is first.name
     assert again.main.nodes[0].inputs is first.inputs
+
+
+def test_the_ends_of_some_tensors_are_those_among_all() -> None:
+    nodes = (
+        graphs.Node("a", "Op", (0, -1, 0), (1, 2)),
+        graphs.Node("b", "Op", (1, 0), (3,)),
+        graphs.Node("c", "Op", (3, -1), (4, -1)),
+    )
+    graph = graphs.Graph("g", nodes, tuple(graphs.Tensor(f"t{i}") for i in range(5)), (0,), (4,))
+    producers, consumers = graph.producers(), graph.consumers()
+    for some in ((0,), (1, 3, -1), (2, 4), range(5)):
+        writers, readers = graph.ends(some)
+        assert writers == {tensor: producers[tensor] for tensor in some if tensor in producers}
+        assert readers == {tensor: consumers[tensor] for tensor in some if tensor in consumers}
 
 
 def test_subgraphs_and_functions_become_graphs(tmp_path: Path) -> None:

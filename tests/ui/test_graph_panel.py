@@ -23,6 +23,7 @@ from edgestudio.ui import theme
 from edgestudio.ui.graph import export, menu
 from edgestudio.ui.graph.overlay import Overlay, read_overlays
 from edgestudio.ui.graph.panel import GraphPanel
+from edgestudio.ui.graph.view import GraphView
 from edgestudio.wire.errors import InputError
 
 
@@ -537,3 +538,40 @@ def test_a_picture_can_be_searched_and_asked_before_the_graph_is_read(
     assert panel.table.layer_model.rowCount() == 1
     assert panel.view.selected_box == box_of(panel, 7)
     assert "Inputs" in panel.properties.text()
+
+
+def test_a_second_reading_tells_more_of_the_same_boxes(
+    qtbot: QtBot, panel: GraphPanel, tmp_path: Path
+) -> None:
+    told = network(5)
+    tensors = tuple(replace(t, shape=None) if t.kind == "activation" else t for t in told.main.tensors)
+    nodes = tuple(replace(node, macs=None) for node in told.main.nodes)
+    early = replace(told, graphs=(replace(told.main, tensors=tensors, nodes=nodes),))
+    for model, name in ((early, "early.json"), (told, "told.json")):
+        graphs.save(model, tmp_path / name)
+    lay_out(early.main).save(tmp_path / "layout.npz")
+    row = ModelRow("a" * 64, "net", "net.onnx", "onnx", 1000, 0.0, layout_path=str(tmp_path / "layout.npz"))
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_row(replace(row, graph_path=str(tmp_path / "early.json")))
+    panel.view.select(3)
+    first, scene = panel.view.layout_shown, panel.view.scene_shown
+    assert "shape unknown" in panel.properties.text()
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_row(
+            replace(row, graph_path=str(tmp_path / "told.json"), summary={"operators": {"Conv": 5}})
+        )
+    shown = panel.view.layout_shown
+    assert panel.view.scene_shown is scene  # the index of places and edges is in memory once
+    assert shown.boxes.source is first.boxes.source
+    assert panel.view.node_of(panel.view.selected_box) == 3
+    assert "1×64×32×32" in panel.properties.text()
+    details, expected = shown.boxes, lay_out(told.main).boxes
+    assert [details.details[i] for i in details.detail] == [expected.details[i] for i in expected.detail]
+    afresh = GraphView()
+    qtbot.addWidget(afresh)
+    afresh.resize(panel.view.size())
+    afresh.set_model(None, shown)
+    afresh.show()
+    afresh.select(3)
+    afresh.set_camera(panel.view.camera)
+    assert afresh.viewport().grab().toImage() == panel.view.viewport().grab().toImage()

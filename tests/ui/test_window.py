@@ -273,12 +273,14 @@ def began(self, *arguments, **options):
 app.App.begin = began
 status = app.run([])
 heavy = {"onnx", "onnxruntime", "tensorflow", "torch", "coremltools"}
-heavy |= {"ai_edge_litert", "openvino", "keras", "pyqtgraph"}
+heavy |= {"ai_edge_litert", "openvino", "keras", "pyqtgraph", "aiohttp"}
 print(status, sorted(heavy & set(sys.modules)))
 """
 
 
-def test_a_fresh_window_imports_no_machine_learning_and_ends_cleanly(tmp_path: Path, monkeypatch) -> None:
+def test_a_fresh_window_imports_neither_machine_learning_nor_http_and_ends_cleanly(
+    tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setenv("EDGESTUDIO_HOME", str(tmp_path))
     monkeypatch.setenv("EDGESTUDIO_DISCOVERY", "false")
     run = subprocess.run(

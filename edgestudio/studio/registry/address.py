@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 
 from edgestudio.studio.registry.artifact import Registry
 from edgestudio.studio.registry.folder import FolderRegistry
-from edgestudio.studio.registry.mlflow import MlflowRegistry
-from edgestudio.studio.registry.oci import OciRegistry
 from edgestudio.wire.errors import UsageError
 
 TOKEN_VARIABLE = "EDGESTUDIO_REGISTRY_TOKEN"  # noqa: S105  the name of a variable, not its content
@@ -28,9 +26,14 @@ def open_registry(address: str) -> Registry:
             hint=f"Known: a folder, oci://host/prefix, mlflow://host; a token goes into {TOKEN_VARIABLE}.",
         )
     base = f"{transport or 'https'}://{parts.netloc}"
+    # HTTP is loaded with the first registry on a network.
     if kind == "oci":
+        from edgestudio.studio.registry.oci import OciRegistry
+
         return OciRegistry(base, parts.path, token)
     if kind == "mlflow":
+        from edgestudio.studio.registry.mlflow import MlflowRegistry
+
         return MlflowRegistry(base + parts.path.rstrip("/"), token)
     if kind == "file":
         return FolderRegistry(Path(parts.path))

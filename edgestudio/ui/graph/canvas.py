@@ -147,6 +147,11 @@ class Canvas(QAbstractScrollArea):
         self._painter = ScenePainter(self._scene, Look(theme.palette()))
         self._repaint_all()
 
+    def _retell(self, layout: Layout) -> None:
+        """The same boxes and edges with other texts: their index, which is large, stays as it is."""
+        self._scene.retell(layout)
+        self._change_look()
+
     def _change_look(self) -> None:
         emphasis, frames = self._painter.emphasis, self._painter.frames
         self._painter = ScenePainter(self._scene, Look(theme.palette()))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.boxes import BoxKind, build_boxes
+from edgestudio.model.boxes import BoxKind, build_boxes, redescribed
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.groups import Hierarchy, are_grouped_alike, find_groups
 from edgestudio.model.lanes import Ints
@@ -59,15 +59,22 @@ class Document:
         """A layout with these groups collapsed."""
         return lay_out(self.graph, self.hierarchy, collapsed)
 
-    def retold(self, layout: Layout) -> Layout:
+    def retold(self, layout: Layout, before: Document | None = None) -> Layout:
         """The same places with this graph's texts and numbers: shapes may have become known after the first picture.
 
-        Laid out anew where the picture was of other boxes.
+        Laid out anew where the picture was of other boxes. `before` is the document that the layout is of, if any.
         """
+        if before is not None and self._has_nodes_of(before):
+            return replace(layout, boxes=redescribed(layout.boxes, self.graph))
         boxes = build_boxes(self.graph)
         if not boxes.is_joined_like(layout.boxes):
             return self.lay_out(frozenset())
-        return Layout(replace(boxes, width=layout.boxes.width), layout.x, layout.y, layout.lane)
+        told = replace(boxes, width=layout.boxes.width).sharing(layout.boxes)
+        return Layout(told, layout.x, layout.y, layout.lane)
+
+    def _has_nodes_of(self, before: Document) -> bool:
+        """True where only what is known of nodes and tensors differs; their groups were then taken over."""
+        return self.hierarchy is before.hierarchy and self.graph.outputs == before.graph.outputs
 
     def boxes_of_nodes(self, layout: Layout, collapsed: frozenset[int]) -> Ints:
         """Per node the box that shows it, its collapsed group's where it has none of its own, -1 if folded."""

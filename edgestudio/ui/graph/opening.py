@@ -154,7 +154,7 @@ class Opening(GraphStage):
         def work() -> tuple[Document, Layout]:
             with undisturbed():
                 document = Document.load(graph, before)
-                return document, document.retold(layout) if layout else document.lay_out(frozenset())
+                return document, document.retold(layout, before) if layout else document.lay_out(frozenset())
 
         self._loading.run(work, lambda made: self._show_prepared(*made), self._fail)
 

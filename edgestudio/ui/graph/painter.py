@@ -157,8 +157,9 @@ class ScenePainter:
 
     def _paint_boxes(self, painter: QPainter, rows: Rows, zoom: float) -> None:
         scene, look, emphasis = self.scene, self.look, self.emphasis
-        corners = (scene.x - scene.half_w, scene.y - scene.half_h, scene.half_w * 2, scene.half_h * 2)
-        x, y, w, h = (column[rows].tolist() for column in corners)
+        half_w, half_h = scene.half_w[rows], scene.half_h[rows]
+        corners = (scene.x[rows] - half_w, scene.y[rows] - half_h, half_w * 2, half_h * 2)
+        x, y, w, h = (column.tolist() for column in corners)
         families, kinds = scene.family[rows].tolist(), scene.kind[rows].tolist()
         shown = [True] * len(rows) if emphasis.shown is None else emphasis.shown[rows].tolist()
         ramp = self._ramp(rows)

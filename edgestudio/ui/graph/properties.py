@@ -186,7 +186,7 @@ class PropertiesPanel(QWidget):
         attributes = [(escape(key), value_text(value)) for key, value in sorted(node.attributes.items())]
         if attributes:
             parts.append("<h3>Attributes</h3>" + rows(attributes))
-        pictures, ends = Pictures(), (graph.producers(), graph.consumers())
+        pictures, ends = Pictures(), graph.ends((*node.inputs, *node.outputs))
         for title, tensors in (("Inputs", node.inputs), ("Outputs", node.outputs)):
             described = [
                 tensor_text(graph, t, ends, pictures, self._statistics, is_input=title == "Inputs")
@@ -209,7 +209,7 @@ class PropertiesPanel(QWidget):
         """Describe an input or output of the whole model."""
         kind = "Model input" if is_input else "Model output"
         self._leave()
-        pictures, ends = Pictures(), (graph.producers(), graph.consumers())
+        pictures, ends = Pictures(), graph.ends((index,))
         links = tensor_text(graph, index, ends, pictures, {}, is_input=not is_input)
         self._show(f"<h2>{kind}</h2>{links}", pictures)
 

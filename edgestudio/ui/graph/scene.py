@@ -45,9 +45,8 @@ class Scene:
         order = self.box_of_row
         self.x, self.y = layout.x[order], layout.y[order]
         self.half_w, self.half_h = boxes.width[order] / 2, boxes.height[order] / 2
-        self.kind, self.label, self.detail = boxes.kind[order], boxes.label[order], boxes.detail[order]
         self.tallest = float(self.half_h.max()) if len(order) else 0.0
-        self.families, self.family = self._families()
+        self._take_texts()
         self.lane = self._lanes()
         self._cut_edges()
         left, top, right, bottom = layout.bounds()
@@ -56,6 +55,11 @@ class Scene:
     def __len__(self) -> int:
         """How many boxes there are."""
         return len(self.x)
+
+    def retell(self, layout: Layout) -> None:
+        """Take over the texts of a layout that has the same boxes and edges in the same places."""
+        self.layout = layout
+        self._take_texts()
 
     def rows_between(self, top: float, bottom: float) -> tuple[int, int]:
         """The range of rows that may touch y in top..bottom."""
@@ -119,6 +123,11 @@ class Scene:
             float(self.lane[edge]),
             bool(is_upward),
         )
+
+    def _take_texts(self) -> None:
+        boxes, order = self.layout.boxes, self.box_of_row
+        self.kind, self.label, self.detail = boxes.kind[order], boxes.label[order], boxes.detail[order]
+        self.families, self.family = self._families()
 
     def _families(self) -> tuple[list[Family], NDArray[np.intp]]:
         labels = self.layout.boxes.labels

@@ -75,9 +75,8 @@ class GraphView(Canvas):
         self._look_first()
 
     def retell(self, layout: Layout) -> None:
-        """Take over other texts for the boxes that are shown."""
-        self._show(layout)
-        self._apply_emphasis()
+        """Take over other texts for the boxes that are shown; places and edges are the same."""
+        self._retell(layout)
 
     def replace_layout(self, layout: Layout, *, hold: tuple[int, int]) -> None:
         """Show another layout of the same graph, so that box `hold[0]` of the old is where `hold[1]` of the new is."""
