@@ -200,6 +200,69 @@ def test_panning_paints_the_same_as_painting_afresh(qtbot: QtBot, panel: GraphPa
         assert _difference(panned, afresh) < 0.004, f"at zoom {zoom}"
 
 
+def star(arms: int, name: str = "hub") -> Model:
+    """One node that `arms` others read, and one that reads them all."""
+    tensors = [Tensor("image", "float32", (1, 3), "input"), Tensor("h"), Tensor("all", kind="output")]
+    tensors += [Tensor(f"a{i}") for i in range(arms)]
+    nodes = [Node(name, "Relu", (0,), (1,))]
+    nodes += [Node(f"arm{i}", "Sigmoid", (1,), (3 + i,)) for i in range(arms)]
+    nodes.append(Node("cat", "Concat", tuple(range(3, 3 + arms)), (2,)))
+    graph = Graph("star", tuple(nodes), tuple(tensors), (0,), (2,))
+    return Model("onnx", "8", "tests", {"ai.onnx": 17}, (graph,), 1000)
+
+
+def test_a_star_is_drawn_without_drawing_each_of_its_rays(qtbot: QtBot, panel: GraphPanel) -> None:
+    arms = 400
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_model(star(arms), "star")
+    view, scene = panel.view, panel.view.scene_shown
+    for zoom in (1.0, 0.25):
+        view.zoom_to(zoom)
+        for node in (0, arms // 2, arms + 1):
+            view.select(node)
+            view.reveal(view.selected_box)
+            assert len(scene.wide_in(view.visible())) < arms / 4
+            for dx, dy in ((13, -27), (-350, 21)):
+                view.pan(dx, dy)
+                view.viewport().grab()
+            panned = view.viewport().grab().toImage()
+            view._repaint_all()
+            assert _difference(panned, view.viewport().grab().toImage()) < 0.004, (zoom, node)
+    # What is drawn once looks as if each ray were drawn.
+    view.show_trace(None)
+    view.select_box(-1)
+    view.zoom_to(1.0)
+    view.look_at(float(view.layout_shown.x[box_of(panel, 300)]), 120.0)
+    once = view.viewport().grab().toImage()
+    scene.pieces, scene._wide = np.concatenate([scene.pieces, scene._wide]), scene._wide[:0]
+    scene._index_pieces()
+    view._change_look()
+    inked = [_ink(image) for image in (once, view.viewport().grab().toImage())]
+    assert (inked[0] != inked[1]).mean() < 0.0005
+
+
+def test_what_is_endless_is_described_by_its_beginning(qtbot: QtBot, panel: GraphPanel) -> None:
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_model(star(200, "hub/" + "x" * 4000 + "/end"), "star")
+    panel.select_node(201)
+    assert "and 136 more" in panel.properties.text()
+    assert "a63" in panel.properties.text()
+    assert "a64" not in panel.properties.text()
+    panel.select_node(0)
+    assert "hub/xxx" in panel.properties.text()
+    assert "x/end" in panel.properties.text()
+    assert "x" * 500 not in panel.properties.text()
+    assert "and 168 more" in panel.properties.text()
+    panel.view.zoom_to(0.0001)
+    assert panel.toolbar.zoom.text() in ("< 0.1 %", f"{panel.view.camera.zoom * 100:.3g} %")
+
+
+def _ink(image: QImage) -> np.ndarray:
+    """Which pixels are not the ground."""
+    pixels = np.frombuffer(image.convertToFormat(QImage.Format.Format_RGB32).constBits(), np.uint32)
+    return pixels != pixels[0]
+
+
 def _difference(first: QImage, second: QImage) -> float:
     """The share of pixels that differ clearly; anti-aliasing at the seams may differ a little."""
     arrays = [

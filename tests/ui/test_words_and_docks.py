@@ -47,6 +47,18 @@ def test_what_people_said_is_shown_and_can_be_changed(qtbot, bench: Bench) -> No
     qtbot.waitUntil(lambda: "Tuesday" in panel.findChild(QLabel, "model-note").text())
 
 
+def test_of_a_thousand_inputs_some_are_listed(qtbot, bench: Bench) -> None:
+    panel = ModelProperties(bench.desk)
+    qtbot.addWidget(panel)
+    tensors = [{"name": f"in{i}", "dtype": "float32", "shape": [1, 4]} for i in range(1000)]
+    bench.put(model(summary={**model().summary, "inputs": tensors}))
+    bench.desk.selected.select_model(SOURCE)
+    texts = [each.text() for each in panel.findChildren(QLabel)]
+    assert "and 936 more" in texts
+    assert "in63" in texts
+    assert "in64" not in texts
+
+
 def test_lineage_leads_to_relatives(qtbot, bench: Bench) -> None:
     panel = ModelProperties(bench.desk)
     qtbot.addWidget(panel)

@@ -8,8 +8,8 @@ import numpy as np
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 
+from edgestudio.ui.graph.edge_paths import add_arrow, add_curve
 from edgestudio.ui.graph.look import CORNER_PX, Look
-from edgestudio.ui.graph.painter import add_arrow, add_curve
 from edgestudio.ui.graph.scene import BEND_PX, Scene
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from PySide6.QtCore import QLineF, QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen
 
 from edgestudio.model.boxes import BoxKind
+from edgestudio.ui.graph import wide_edges
+from edgestudio.ui.graph.edge_paths import piece_paths
 from edgestudio.ui.graph.look import CORNER_PX, Look
 from edgestudio.ui.graph.overlay import ramp_rgb
 from edgestudio.ui.graph.scene import BLOCK, MARGIN_PX, Rows, Scene, View
@@ -17,7 +19,6 @@ from edgestudio.ui.graph.scene import BLOCK, MARGIN_PX, Rows, Scene, View
 TEXT_ZOOM, DETAIL_ZOOM, ROUND_ZOOM, PIXEL_ZOOM = 0.5, 0.62, 0.3, 0.12
 _MOST_VECTORS = 1500
 _PATHS_KEPT = 600
-_ARROW_PX = 4.0
 
 
 @dataclass(slots=True)
@@ -129,8 +130,12 @@ class ScenePainter:
             ]
             if lines:
                 painter.drawLines([QLineF(*ends) for ends in np.concatenate(lines).tolist()])
+            painter.drawLines(wide_edges.lines(scene.wide_in(view)))
             return
         paths = [self._block_paths(block) for block in scene.blocks_in(view)]
+        wide = scene.wide_in(view)
+        if len(wide):
+            paths.append(wide_edges.paths(wide))
         for curves, _ in paths:
             painter.drawPath(curves)
         painter.setPen(Qt.PenStyle.NoPen)
@@ -144,15 +149,7 @@ class ScenePainter:
         if found is None:
             if len(self._paths) >= _PATHS_KEPT:
                 self._paths.clear()
-            curves, arrows = QPainterPath(), QPainterPath()
-            arrows.setFillRule(Qt.FillRule.WindingFill)
-            for x0, y0, x1, y1, has_arrow in self.scene.pieces[
-                block * BLOCK : block * BLOCK + BLOCK
-            ].tolist():
-                add_curve(curves, x0, y0, x1, y1 - (1.0 if has_arrow else 0.0))
-                if has_arrow:
-                    add_arrow(arrows, x1, y1)
-            found = self._paths[block] = (curves, arrows)
+            found = self._paths[block] = piece_paths(self.scene.pieces[block * BLOCK : block * BLOCK + BLOCK])
         return found
 
     def _paint_boxes(self, painter: QPainter, rows: Rows, zoom: float) -> None:
@@ -282,28 +279,3 @@ class ScenePainter:
             x, y, color = left[wide] + dx, top[wide], colors[wide]
             for dy in range(max(1, int(s.tallest * 2 * zoom))):
                 pixels[np.minimum(y + dy, height - 1), x] = color
-
-
-def add_curve(path: QPainterPath, x0: float, y0: float, x1: float, y1: float) -> None:
-    """Append a piece of an edge: straight down, an S, or, where it goes far aside, two rounded corners."""
-    path.moveTo(x0, y0)
-    aside, middle = x1 - x0, (y0 + y1) / 2
-    if abs(aside) < 0.5:
-        path.lineTo(x1, y1)
-    elif abs(aside) < 2 * (y1 - y0):
-        path.cubicTo(x0, middle, x1, middle, x1, y1)
-    else:
-        corner = (y1 - y0) / 2
-        step = corner if aside > 0 else -corner
-        path.quadTo(x0, middle, x0 + step, middle)
-        path.lineTo(x1 - step, middle)
-        path.quadTo(x1, middle, x1, y1)
-
-
-def add_arrow(path: QPainterPath, x: float, y: float, *, is_upward: bool = False) -> None:
-    """Append an arrow head with its point at (x, y)."""
-    back = y + _ARROW_PX * 1.7 if is_upward else y - _ARROW_PX * 1.7
-    path.moveTo(x, y)
-    path.lineTo(x - _ARROW_PX, back)
-    path.lineTo(x + _ARROW_PX, back)
-    path.closeSubpath()

@@ -197,7 +197,7 @@ class GraphPanel(Opening):
         bar.fit.clicked.connect(lambda: view.fit())
         bar.zoom_in.clicked.connect(lambda: view.zoom_by(1.25))
         bar.zoom_out.clicked.connect(lambda: view.zoom_by(0.8))
-        view.camera_changed.connect(lambda: bar.zoom.setText(f"{view.camera.zoom * 100:.3g} %"))
+        view.camera_changed.connect(lambda: bar.zoom.setText(_percent(view.camera.zoom)))
         view.box_selected.connect(self._describe)
         view.box_activated.connect(self.activate)
         view.left_upwards.connect(self.collapse_around)
@@ -339,3 +339,7 @@ class GraphPanel(Opening):
         if files:
             event.acceptProposedAction()
             self.files_dropped.emit(files)
+
+
+def _percent(zoom: float) -> str:
+    return "< 0.1 %" if zoom < 0.001 else f"{zoom * 100:.3g} %"

@@ -13,12 +13,13 @@ from edgestudio.model.families import family_of
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.query import parameters
 from edgestudio.ui import theme
-from edgestudio.ui.graph.tensor_text import Pictures, rows, tensor_text, value_text
+from edgestudio.ui.graph.tensor_text import Pictures, name_text, rows, tensor_text, value_text
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.text import label
 
 _NOTE_PX, _EMPTY_NOTE_PX = 66, 34
 _NOTE_RESTS_MS = 500
+_MOST_TENSORS = 64
 
 
 class _Page(QTextBrowser):
@@ -169,7 +170,7 @@ class PropertiesPanel(QWidget):
         if node.domain:
             cost.append(("Domain", escape(node.domain)))
         if node.scope:
-            cost.append(("Scope", escape(node.scope)))
+            cost.append(("Scope", name_text(node.scope)))
         if node.macs is not None:
             cost.append(("MACs", f"{node.macs:,}"))
         weights = parameters(graph, node)
@@ -180,18 +181,21 @@ class PropertiesPanel(QWidget):
             cost.append(("Subgraphs", escape(", ".join(name or "unnamed" for name in named))))
         name, *others = dict.fromkeys(node.name.split(";"))
         parts = [
-            f"<h2>{escape(node.op)}</h2><p class=name>{escape(name) or '<i>unnamed</i>'}</p>",
+            f"<h2>{escape(node.op)}</h2><p class=name>{name_text(name) or '<i>unnamed</i>'}</p>",
             rows(cost),
         ]
         attributes = [(escape(key), value_text(value)) for key, value in sorted(node.attributes.items())]
         if attributes:
             parts.append("<h3>Attributes</h3>" + rows(attributes))
-        pictures, ends = Pictures(), graph.ends((*node.inputs, *node.outputs))
+        shown = {"Inputs": node.inputs[:_MOST_TENSORS], "Outputs": node.outputs[:_MOST_TENSORS]}
+        pictures, ends = Pictures(), graph.ends((*shown["Inputs"], *shown["Outputs"]))
         for title, tensors in (("Inputs", node.inputs), ("Outputs", node.outputs)):
             described = [
                 tensor_text(graph, t, ends, pictures, self._statistics, is_input=title == "Inputs")
-                for t in tensors
+                for t in shown[title]
             ]
+            if len(tensors) > _MOST_TENSORS:
+                described.append(f"<p class=muted>and {len(tensors) - _MOST_TENSORS:,} more</p>")
             if described:
                 parts.append(f"<h3>{title}</h3>" + "".join(described))
         if others:  # TFLite names an operator by everything that was folded into it
@@ -203,7 +207,7 @@ class PropertiesPanel(QWidget):
         """Say of a box what its picture tells, while the graph is still being read."""
         self._leave()
         lines = (f"<p>{escape(detail)}</p>" if detail else "") + "<p class=muted>The rest is being read …</p>"
-        self._show(f"<h2>{escape(operator)}</h2><p class=name>{escape(name)}</p>{lines}")
+        self._show(f"<h2>{escape(operator)}</h2><p class=name>{name_text(name)}</p>{lines}")
 
     def show_tensor(self, graph: Graph, index: int, *, is_input: bool) -> None:
         """Describe an input or output of the whole model."""

@@ -18,6 +18,9 @@ BEND_PX = ROW_GAP_PX
 MARGIN_PX = 60.0
 BLOCK = 64
 _BAND_PX = 512.0
+_WIDE_PX = 4000.0
+_BESIDE_PX = 1000.0
+"""Further aside than any corner of an edge reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Scene:
     """A layout with its boxes sorted by y ("rows") and its edges cut into short pieces and vertical trunks.
 
     `pieces[i]` is (x0, y0, x1, y1, ends in an arrow); blocks of 64 neighbouring pieces are drawn together.
+    Those that go far aside are kept apart: where one tensor has thousands of readers, all of them cross the view.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -97,6 +101,19 @@ class Scene:
             & (b[:, 3] >= view.top)
         )
         found: list[int] = np.flatnonzero(hit).tolist()
+        return found
+
+    def wide_in(self, view: View) -> Floats:
+        """The pieces that go far aside and cross a rectangle, cut off beside it, so that what overlaps is one."""
+        x0, y0, x1, y1, _ = self._wide.T
+        seen = (y0 <= view.bottom) & (y1 >= view.top)
+        seen &= (np.minimum(x0, x1) <= view.right) & (np.maximum(x0, x1) >= view.left)
+        cut = self._wide[seen]
+        for end in (0, 2):
+            cut[:, end] = np.clip(cut[:, end], view.left - _BESIDE_PX, view.right + _BESIDE_PX)
+        is_other = np.ones(len(cut), bool)
+        is_other[1:] = (cut[1:] != cut[:-1]).any(1)
+        found: Floats = cut[is_other]
         return found
 
     def trunks_in(self, view: View) -> Rows:
@@ -174,13 +191,18 @@ class Scene:
         heads = laned[first]
         self._index_trunks(heads, which, laned, ay, by)
         x = self.lane
-        self.pieces = np.concatenate(
+        pieces = np.concatenate(
             [
                 np.stack([ax, ay, bx, by, arrow], 1)[direct],
                 np.stack([ax, ay, x, ay + BEND_PX, np.zeros(len(ax))], 1)[heads],
                 np.stack([x, by - BEND_PX, bx, by, arrow], 1)[laned],
             ]
         )
+        is_wide = np.abs(pieces[:, 2] - pieces[:, 0]) > _WIDE_PX
+        wide, self.pieces = pieces[is_wide], pieces[~is_wide]
+        self._wide = wide[
+            np.lexsort((wide[:, 2], wide[:, 0], wide[:, 1]))
+        ]  # what is cut off alike is in a row
         self._index_pieces()
 
     def _index_trunks(self, heads: Rows, which: Rows, laned: Rows, ay: Floats, by: Floats) -> None:

@@ -18,6 +18,7 @@ Ends = tuple[dict[int, int], dict[int, list[int]]]
 Statistics = Mapping[str, Mapping[str, Any]]
 _CHANNELS_SHOWN = 64
 _LIST_SHOWN = 32
+_LONGEST_NAME = 240
 
 
 class Pictures:
@@ -65,6 +66,12 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
+def name_text(name: str) -> str:
+    """A name; of one that would fill the page, its ends."""
+    half = _LONGEST_NAME // 2
+    return escape(name if len(name) <= _LONGEST_NAME else f"{name[:half]} … {name[-half:]}")
+
+
 def tensor_text(
     graph: Graph, index: int, ends: Ends, pictures: Pictures, statistics: Statistics, *, is_input: bool
 ) -> str:
@@ -83,7 +90,9 @@ def tensor_text(
         f" and {len(nodes) - _LIST_SHOWN} more" if len(nodes) > _LIST_SHOWN else ""
     )
     arrow = f"<br>{'from' if is_input else 'to'} {links}" if nodes else ""
-    body = f"<p class=tensor>{escape(tensor.name)}<br><span class=key>{' · '.join(facts)}{arrow}</span></p>"
+    body = (
+        f"<p class=tensor>{name_text(tensor.name)}<br><span class=key>{' · '.join(facts)}{arrow}</span></p>"
+    )
     known = statistics.get(tensor.name)
     return body + _quantization(tensor, pictures) + (_statistics(known, pictures) if known else "")
 

@@ -27,6 +27,7 @@ from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.text import ElidedLabel, IconLabel, label
 
 _MOST_OPERATORS = 14
+_MOST_TENSORS = 64
 _WIDEST_KEY_PX = 120
 
 
@@ -98,7 +99,9 @@ class ModelProperties(QWidget):
             tensors = row.summary.get(key)
             if isinstance(tensors, Sequence) and tensors:
                 column.addWidget(label(title, "heading"))
-                column.addWidget(_form(f"model-{key}", [_tensor(each) for each in tensors]))
+                column.addWidget(_form(f"model-{key}", [_tensor(each) for each in tensors[:_MOST_TENSORS]]))
+                if len(tensors) > _MOST_TENSORS:
+                    column.addWidget(label(f"and {len(tensors) - _MOST_TENSORS:,} more", "muted"))
         operators = row.summary.get("operators")
         if isinstance(operators, Mapping) and operators:
             column.addWidget(label("Operators", "heading"))
