@@ -53,10 +53,18 @@ class ModelWords:
         )
 
     async def set_origin(
-        self, sha256: str, *, parent: str | None, recipe: str | None, opened_from: str | None
+        self,
+        sha256: str,
+        *,
+        parent: str | None,
+        recipe: str | None,
+        opened_from: str | None,
+        steps: tuple[Mapping[str, Any], ...] = (),
     ) -> ModelRow:
-        """Say where a model that was made elsewhere is from."""
-        return await self._update(sha256, parent=parent, recipe=recipe, opened_from=opened_from)
+        """Say where a model that was made elsewhere is from, and by which steps."""
+        return await self._update(
+            sha256, parent=parent, recipe=recipe, opened_from=opened_from, steps=tuple(steps)
+        )
 
     async def _update(self, sha256: str, **facts: Any) -> ModelRow:
         raise NotImplementedError

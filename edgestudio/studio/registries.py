@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edgestudio.studio.model_facts import ModelFacts, checked_facts, facts_of
 from edgestudio.studio.models import ModelService
 from edgestudio.studio.registry.address import open_registry
 from edgestudio.studio.registry.artifact import Artifact, Listed, RegistryError, files_of, sha256_of
+from edgestudio.studio.registry.lineage_file import LINEAGE_FILE, read_lineage, write_lineage
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.semantic_version import in_order, parse_version
 from edgestudio.wire.errors import InputError
@@ -49,8 +51,15 @@ class RegistryService:
         if entry is None:
             raise InputError(f"There is no model {sha256[:12]} in the library.", code="no-model")
         files = await asyncio.to_thread(files_of, entry.path, entry.companions)
-        artifact = Artifact(called, chosen, files, describe(row))
-        reference = await open_registry(address).publish(artifact)
+        work = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._dir, prefix="published-"))
+        try:
+            lineage = await asyncio.to_thread(write_lineage, row.parent, row.steps, work)
+            if lineage is not None:
+                files.setdefault(LINEAGE_FILE, lineage)
+            artifact = Artifact(called, chosen, files, describe(row))
+            reference = await open_registry(address).publish(artifact)
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, work, ignore_errors=True))
         if row.version != chosen:
             await self._models.set_version(sha256, chosen)
         return {
@@ -64,6 +73,9 @@ class RegistryService:
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._dir, prefix="fetched-"))
         try:
             artifact = await registry.fetch(name, chosen, folder)
+            files = dict(artifact.files)
+            lineage = files.pop(LINEAGE_FILE, None) if len(files) > 1 else None
+            artifact = replace(artifact, files=files)
             path = main_file(artifact, folder)
             said = str(artifact.facts.get("sha256") or "")
             if len(artifact.files) == 1 and said and await asyncio.to_thread(sha256_of, path) != said:
@@ -74,11 +86,15 @@ class RegistryService:
                 )
             known = {row.sha256 for row in self._models.rows}
             row = await self._models.open(path, name=name.rpartition("/")[2])
+            parent = artifact.facts.get("parent")
+            steps = await asyncio.to_thread(read_lineage, lineage, parent) if lineage is not None else ()
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-        return await self._take_over(row, artifact, is_new=row.sha256 not in known)
+        return await self._take_over(row, artifact, steps, is_new=row.sha256 not in known)
 
-    async def _take_over(self, row: ModelRow, artifact: Artifact, *, is_new: bool) -> ModelRow:
+    async def _take_over(
+        self, row: ModelRow, artifact: Artifact, steps: tuple[Mapping[str, Any], ...], *, is_new: bool
+    ) -> ModelRow:
         """What the registry says about a model; what is said here already stays."""
         facts = artifact.facts
         said = {key: facts[key] for key in ModelFacts.model_fields if facts.get(key)}
@@ -104,6 +120,7 @@ class RegistryService:
             parent=parent if isinstance(parent, str) else None,
             recipe=recipe if isinstance(recipe, str) else None,
             opened_from=None,
+            steps=steps,
         )
 
     async def _next(self, address: str, name: str) -> str:

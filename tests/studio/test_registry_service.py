@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from edgestudio.studio.registry.artifact import RegistryError
+from edgestudio.studio.registry.lineage_file import read_lineage
 from edgestudio.wire.errors import InputError
+from tests.model.made import onnx_model
 from tests.studio.test_models import in_studio
 
 
@@ -57,6 +61,66 @@ def test_a_variant_keeps_its_origin(tmp_path):
         assert back.facts["metrics"]["top1"] == pytest.approx(variant.after["accuracy"]["top1"])
 
     in_studio(scenario)
+
+
+def test_renamed_operators_are_known_after_the_way_through_a_registry(tmp_path, monkeypatch):
+    """A desk that has the parent compares what it fetched with it operator by operator."""
+    address = str(tmp_path / "shelf")
+    graph = onnx_model(
+        tmp_path / "net.onnx",
+        [helper.make_node("Relu", ["x"], ["a"], "first"), helper.make_node("Relu", ["a"], ["y"], "second")],
+        {"x": [1, 4]}, {"y": [1, 4]},
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=9,
+    )  # fmt: skip
+
+    async def publish(studio):
+        source = await studio.models.open(graph)
+        made = await studio.edits.edit(
+            source.sha256, [{"pass": "rename", "options": {"names": {"first": "begin"}}}]
+        )
+        await studio.registries.publish(made.sha256, address, name="net", version="1.1.0")
+        return made.sha256
+
+    made, _ = in_studio(publish)
+    monkeypatch.setenv("EDGESTUDIO_HOME", str(tmp_path / "other desk"))
+
+    async def fetch(studio):
+        source = await studio.models.open(graph)
+        back = await studio.registries.fetch(address, "net", "1.1.0")
+        assert (back.sha256, back.parent) == (made, source.sha256)
+        result = await studio.models.diff(Path(source.path), Path(back.path))
+        assert (result["added"], result["removed"]) == ([], [])
+        return back.steps
+
+    steps, _ = in_studio(fetch)
+    assert [step["names"] for step in steps] == [{"first": "begin"}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "[]",
+        "{}",
+        '{"parent": "q", "steps": []}',
+        '{"parent": "p", "steps": 3}',
+        '{"parent": "p", "steps": [3]}',
+        "[" * 100_000,
+    ],
+)
+def test_a_lineage_that_does_not_hold_together_counts_as_none(tmp_path, text):
+    path = tmp_path / "lineage.json"
+    path.write_text(text)
+    assert read_lineage(path, "p") == ()
+
+
+def test_of_a_lineage_only_names_are_believed(tmp_path):
+    path = tmp_path / "lineage.json"
+    step = {"pass": 5, "options": 3, "names": {"a": "b", "c": 7, "d": "e" * 5000}, "command": "rm"}
+    path.write_text(json.dumps({"parent": "p", "steps": [step]}))
+    assert read_lineage(path, "p") == ({"pass": "5", "names": {"a": "b"}},)
+    assert read_lineage(path, "q") == ()
 
 
 def test_what_is_not_what_was_published_is_refused(tmp_path):
