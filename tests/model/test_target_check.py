@@ -388,3 +388,25 @@ def test_a_part_that_does_not_hold_together_is_refused(tmp_path: Path, old: str,
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ModelError):
         read_model(path)
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "status"),
+    [
+        ("TopK", {}, "unsupported"),
+        ("Mod", {}, "unsupported"),
+        ("GatherElements", {}, "unsupported"),
+        ("MatMulInteger", {}, "unsupported"),
+        ("ReduceMax", {"keepdims": 0}, "unsupported"),
+        ("ReduceMax", {"keepdims": 1}, "partial"),
+        ("Gather", {}, "partial"),
+        ("Conv", {}, "supported"),
+        ("GridSample", {}, "unknown"),
+    ],
+)
+def test_what_is_known_of_hailos_compiler(op: str, attributes: dict[str, Any], status: str) -> None:
+    tensors = (Tensor("x", "float32", (1, 8, 4, 4), "input"), Tensor("y", "float32", (1, 8, 1, 4)))
+    graph = Graph("", (Node("n", op, (0,), (1,), attributes),), tensors, (0,), (1,))
+    (row,) = operators(Model("onnx", None, None, {"": 13}, (graph,), 0), table("hailo"))
+    assert (row["op"], row["status"]) == (op, status)
+    assert status == "supported" or (row["reason"] and row["remedy"])
