@@ -89,3 +89,21 @@ def test_the_colours_follow_the_theme(pair: GraphPair) -> None:
     ramp = pair.a._overlay[2]  # type: ignore[index]
     assert ramp == (theme.DARK.bad, theme.DARK.warning, theme.DARK.good)
     theme.set_mode("light")
+
+
+def test_what_was_folded_is_left_out_at_first_and_can_be_listed(qtbot: QtBot) -> None:
+    first = network(4)
+    result = compare(first, variant(first))
+    name = result["removed"][0]["name"] if result["removed"] else "n"
+    row = {"name": name, "op": "BatchNormalization", "index": 1, "into": "conv"}
+    result = {**result, "removed": [*result["removed"], row]}
+    pair = GraphPair()
+    qtbot.addWidget(pair)
+    pair.show_pair(("A", "B"), (lay_out(first.main), lay_out(variant(first).main)), result)
+    total = len(pair._differences)
+    assert pair.kinds.currentText() == f"Without what was folded ({total - 1})"
+    assert pair.list.count() == total - 1
+    pair.kinds.setCurrentIndex(0)
+    assert pair.list.count() == total
+    tips = [pair.list.item(at).toolTip() for at in range(total)]
+    assert any("Its work is done by conv" in tip for tip in tips)

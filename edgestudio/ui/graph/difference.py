@@ -15,7 +15,8 @@ _MANY = 8
 class Difference:
     """One difference: its kind, its node on each side (-1 where there is none), and what differs in lines.
 
-    `is_quantising` is an operator that only quantises or dequantises what others compute.
+    `is_quantising` is an operator that only quantises or dequantises what others compute, `is_folded` one whose work
+    an operator of the other side does along with its own.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Difference:
     b: int
     details: str = ""
     is_quantising: bool = False
+    is_folded: bool = False
 
 
 def differences(result: Mapping[str, Any]) -> list[Difference]:
@@ -34,14 +36,17 @@ def differences(result: Mapping[str, Any]) -> list[Difference]:
             a = int(row["a"]) if kind == "changed" else int(row["index"]) if kind == "removed" else -1
             b = int(row["b"]) if kind == "changed" else int(row["index"]) if kind == "added" else -1
             is_quantising = row.get("role") == "quantisation"
-            found.append(Difference(kind, _title(row), a, b, details(row), is_quantising))
+            is_folded = bool(row.get("into") or row.get("from"))
+            found.append(Difference(kind, _title(row), a, b, details(row), is_quantising, is_folded))
     return sorted(found, key=lambda each: max(each.a, each.b))
 
 
 def counts(found: list[Difference]) -> dict[str, int]:
-    """How many there are of each kind; `quantising` counts those of every kind that only quantise."""
+    """How many there are of each kind; `quantising` and `folded` count those that are no more than that."""
     by_kind = {kind: sum(each.kind == kind for each in found) for kind in WORDS}
-    return {**by_kind, "quantising": sum(each.is_quantising for each in found)}
+    quantising = sum(each.is_quantising for each in found)
+    folded = sum(each.is_folded and not each.is_quantising for each in found)
+    return {**by_kind, "quantising": quantising, "folded": folded}
 
 
 def details(row: Mapping[str, Any]) -> str:
@@ -65,7 +70,7 @@ def details(row: Mapping[str, Any]) -> str:
         ]
         if "max_abs" in weight:
             facts.append(
-                f"largest difference {weight['max_abs']:.3g}, relative {weight['relative']:.2%}, "
+                f"largest difference {weight['max_abs']:.3g}, relative {_part(weight['relative'])}, "
                 f"cosine {weight['cosine']:.5f}"
             )
         if "epsilon" in weight:
@@ -77,6 +82,10 @@ def details(row: Mapping[str, Any]) -> str:
     if len(weights) > _MANY:
         lines.append(f"and {len(weights) - _MANY} more weights")
     return "\n".join(lines)
+
+
+def _part(relative: float) -> str:
+    return f"{relative:.2%}" if relative >= 1e-4 else f"{relative:.1e}"
 
 
 def value_text(row: Mapping[str, Any], side: str) -> str:

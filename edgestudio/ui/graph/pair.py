@@ -33,6 +33,7 @@ from edgestudio.ui.widgets.text import ElidedLabel, label
 
 _ICONS = {"removed": ("minus", "bad"), "changed": ("compare", "warning"), "added": ("add", "good")}
 _KINDS = tuple(WORDS)
+_LEFT_OUT = {"quantising": "quantise, dequantise", "folded": "what was folded"}
 _MOST_LISTED = 5000
 _READABLE_ZOOM = 0.7
 
@@ -97,9 +98,11 @@ class GraphPair(QWidget):
         self._emphasise()
 
     def _offer_kinds(self) -> None:
-        """Offer the kinds there are; operators that only quantise are left out at first, where there are others."""
+        """Offer the kinds there are; what only quantises or was folded is left out at first, where there are others."""
         number = counts(self._differences)
-        total, rest = len(self._differences), len(self._differences) - number["quantising"]
+        total = len(self._differences)
+        rest = total - number["quantising"] - number["folded"]
+        left_out = [_LEFT_OUT[key] for key in _LEFT_OUT if number[key]]
         self.kinds.blockSignals(True)
         self.kinds.clear()
         self.kinds.addItem(f"All ({total:,})", "")
@@ -107,7 +110,7 @@ class GraphPair(QWidget):
             if 0 < number[kind] < total:
                 self.kinds.addItem(f"{WORDS[kind][:1].upper()}{WORDS[kind][1:]} ({number[kind]:,})", kind)
         if 0 < rest < total:
-            self.kinds.addItem(f"Without quantise, dequantise ({rest:,})", "computing")
+            self.kinds.addItem(f"Without {' and '.join(left_out)} ({rest:,})", "computing")
             self.kinds.setCurrentIndex(self.kinds.count() - 1)
         self.kinds.setVisible(self.kinds.count() > 1)
         self.kinds.blockSignals(False)
@@ -119,7 +122,9 @@ class GraphPair(QWidget):
         self._listed = [
             each
             for each in self._differences
-            if not kind or each.kind == kind or (kind == "computing" and not each.is_quantising)
+            if not kind
+            or each.kind == kind
+            or (kind == "computing" and not (each.is_quantising or each.is_folded))
         ]
         self.list.clear()
         pictures = {each: icons.icon(*_ICONS[each]) for each in _KINDS}
