@@ -101,7 +101,7 @@ def test_what_was_folded_is_left_out_at_first_and_can_be_listed(qtbot: QtBot) ->
     qtbot.addWidget(pair)
     pair.show_pair(("A", "B"), (lay_out(first.main), lay_out(variant(first).main)), result)
     total = len(pair._differences)
-    assert pair.kinds.currentText() == f"Without what was folded ({total - 1})"
+    assert pair.kinds.currentText() == f"Without folded ({total - 1})"
     assert pair.list.count() == total - 1
     pair.kinds.setCurrentIndex(0)
     assert pair.list.count() == total

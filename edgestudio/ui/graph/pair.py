@@ -33,9 +33,11 @@ from edgestudio.ui.widgets.text import ElidedLabel, label
 
 _ICONS = {"removed": ("minus", "bad"), "changed": ("compare", "warning"), "added": ("add", "good")}
 _KINDS = tuple(WORDS)
-_LEFT_OUT = {"quantising": "quantise, dequantise", "folded": "what was folded"}
+_LEFT_OUT = {"quantising": "quantise, dequantise", "folded": "folded"}
 _MOST_LISTED = 5000
 _READABLE_ZOOM = 0.7
+_LEAST_LIST_WIDTH = 236
+"""Where the words of the list and of the details are not cut off."""
 
 
 class GraphPair(QWidget):
@@ -168,6 +170,7 @@ class GraphPair(QWidget):
         down.setSizes([300, 120])
         down.setChildrenCollapsible(False)
         column.addWidget(down, 1)
+        side.setMinimumWidth(_LEAST_LIST_WIDTH)
         split.addWidget(side)
         split.setSizes([500, 500, 280])
         row = QHBoxLayout(self)
