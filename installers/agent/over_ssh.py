@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,11 +23,14 @@ import wheels  # noqa: E402 - a neighbour, which lies in no package
 
 NEEDED_MB = 200
 SCRIPTS = ("install.sh", "back-off.sh", "edgestudio-agent.service")
-# One line each, in this order. The root of a board may be read-only or full; its temporary folder decides.
-LOOK = """
+MARK = "edgestudio looks:"
+# One line each behind the mark, in this order: a board's shell may greet first.
+# Its root may be read-only or full; its temporary folder decides.
+LOOK = f"""
+echo '{MARK}'
 uname -m
 python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none
-df -Pk "${TMPDIR:-/tmp}" | awk 'NR == 2 { print int($4 / 1024) }'
+df -Pk "${{TMPDIR:-/tmp}}" | awk 'NR == 2 {{ print int($4 / 1024) }}'
 if [ "$(id -u)" = 0 ]; then echo root; elif command -v sudo >/dev/null; then echo sudo; else echo neither; fi
 """
 
@@ -35,11 +39,26 @@ class RefusedError(Exception):
     """It cannot go on: the message says what and why, the second argument what to do."""
 
 
+def address(given: str) -> tuple[str, str]:
+    """(USER@HOST, port or "") of a board as ssh takes it, also as `ssh://USER@HOST:PORT`, which scp does not take."""
+    if not given.startswith("ssh://"):
+        return given, ""
+    parts = urllib.parse.urlsplit(given)
+    try:
+        host, port = parts.hostname or "", str(parts.port or "")
+    except ValueError:
+        host, port = "", ""
+    if not host or parts.path.strip("/"):
+        raise RefusedError(f"{given} is no board.", "Name it as ssh takes it: USER@BOARD")
+    return f"{parts.username}@{host}" if parts.username else host, port
+
+
 class Board:
     """One board behind ssh; every call shares one connection, so that a password is asked for once."""
 
     def __init__(self, name: str, options: list[str], scratch: Path) -> None:
-        self.name = name
+        self.name, port = address(name)
+        options = [*options, *([f"Port={port}"] if port else [])]
         shared = ["-o", "ControlMaster=auto", "-o", f"ControlPath={scratch}/link", "-o", "ControlPersist=60"]
         self._options = [*(part for option in options for part in ("-o", option)), *shared]
 
@@ -51,7 +70,7 @@ class Board:
                 f"{self.name} could not be reached over ssh; its own words are above.",
                 f"It must answer: ssh {self.name} true",
             )
-        said = done.stdout.split()
+        said = done.stdout.rpartition(MARK)[2].split()
         if done.returncode != 0 or len(said) != 4:
             raise RefusedError(f"{self.name} answers, but is no Linux board.", "It needs sh, df and Python.")
         architecture, python, free_mb, root = said
@@ -80,12 +99,12 @@ class Board:
     def install(self, folder: Path, root: str, arguments: list[str]) -> int:
         """Copy `folder` and run its install.sh as root; returns that script's status."""
         made = self._run(["ssh", *self._options, self.name, "mktemp -d"], capture=True)
-        remote = made.stdout.strip()
+        remote = (made.stdout.split() or [""])[-1]
         if made.returncode != 0 or not remote.startswith("/"):
             raise RefusedError(f"{self.name} could not make a temporary folder.", "Look at its disk.")
         try:
             copied = self._run(
-                ["scp", "-q", *self._options, *map(str, folder.iterdir()), f"{self.name}:{remote}/"]
+                ["scp", "-q", *self._options, *map(str, folder.iterdir()), f"{self._for_scp()}:{remote}/"]
             )
             if copied.returncode != 0:
                 raise RefusedError(
@@ -99,6 +118,11 @@ class Board:
             return self._run(installing, asks=bool(terminal)).returncode
         finally:
             self._run(["ssh", *self._options, self.name, f"rm -rf {remote}"])
+
+    def _for_scp(self) -> str:
+        """The board as scp takes it, to which a colon ends a name: IPv6 addresses stand in brackets."""
+        user, at, host = self.name.rpartition("@")
+        return f"{user}{at}[{host}]" if ":" in host else self.name
 
     def leave(self) -> None:
         """Close the shared connection."""

@@ -157,3 +157,57 @@ def test_installer_says_what_is_wrong_with_its_arguments(tmp_path: Path) -> None
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
         assert done.returncode == 2
         assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "for_ssh", "for_scp", "port"),
+    [
+        ("pi@board.local", "pi@board.local", "pi@board.local:", ""),
+        ("board", "board", "board:", ""),
+        ("root@fe80::1%eth0", "root@fe80::1%eth0", "root@[fe80::1%eth0]:", ""),
+        ("ssh://pi@board:2222", "pi@board", "pi@board:", "Port=2222"),
+        ("ssh://pi@[::1]", "pi@::1", "pi@[::1]:", ""),
+    ],
+)
+def test_a_board_is_named_to_ssh_and_scp_as_each_takes_it(
+    tmp_path: Path, given: str, for_ssh: str, for_scp: str, port: str
+) -> None:
+    """Stand-ins for ssh and scp on the path: the board's shell greets first, as many do."""
+    tools, calls = tmp_path / "bin", tmp_path / "calls"
+    tools.mkdir()
+    for name in ("ssh", "scp"):
+        (tools / name).write_text(
+            f"""#!/bin/sh
+printf '%s ' {name} "$@" >>{calls}; echo >>{calls}
+echo Welcome
+case "$*" in
+*"sh -s"*) sed 's/uname -m/echo x86_64/; s/echo neither/echo root/' | sh ;;
+*mktemp*) echo {tmp_path}/there ;;
+esac
+"""
+        )
+        (tools / name).chmod(0o755)
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    (wheels / "edgestudio_agent-1-py3-none-any.whl").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, str(AGENT / "over_ssh.py"), given, "--wheels", str(wheels)],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    said = calls.read_text()
+    assert done.returncode == 0, done.stderr + said
+    copied = next(line for line in said.splitlines() if line.startswith("scp"))
+    assert copied.endswith(f" {for_scp}{tmp_path}/there/ ")
+    assert f" {for_ssh} sh -s " in said
+    assert all((port in line) if port else ("Port=" not in line) for line in said.splitlines())
+
+
+def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+    for given in ("ssh://", "ssh://pi@board:port", "ssh://pi@board/folder", "-oProxyCommand=x"):
+        done = subprocess.run(
+            [sys.executable, str(AGENT / "over_ssh.py"), "--", given],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 3
+        assert "is no board" in done.stderr
