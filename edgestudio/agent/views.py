@@ -13,9 +13,8 @@ from edgestudio.agent.store.state import InstallRow, ModelRow
 
 def install_view(store: BoardStore, row: InstallRow) -> dict[str, Any]:
     """One install; `active` and `previous` are versions, `release` is the counter."""
-    release = store.release_row(row.release)
     return {
-        "id": row.id, "model": row.model, "release": release.counter if release else 0,
+        "id": row.id, "model": row.model, "release": counter_of(row.release),
         "version": row.version, "state": row.state, "history": list(row.history), "reason": row.reason,
         "tries": dict(row.tries), "transitions": row.transitions, "active": version_of(store, row.active),
         "previous": version_of(store, row.previous), "rolled_back_to": version_of(store, row.rolled_back_to),
@@ -24,11 +23,19 @@ def install_view(store: BoardStore, row: InstallRow) -> dict[str, Any]:
 
 
 def version_of(store: BoardStore, release: str | None) -> str | None:
-    """What people call a release: its version, else its counter."""
+    """What people call a release: its version, else its counter; also one that was removed since."""
+    if release is None:
+        return None
     row = store.release_row(release)
-    if row is None:
-        return release
-    return row.version or f"r{row.counter}"
+    tried = (install.version for install in store.state.installs.values() if install.release == release)
+    version = row.version if row is not None else next(tried, "")
+    return version or f"r{counter_of(release)}"
+
+
+def counter_of(release: str) -> int:
+    """The counter of a release by its id, which is COUNTER-DIGEST."""
+    counter = release.split("-", 1)[0]
+    return int(counter) if counter.isdecimal() else 0
 
 
 def models_view(store: BoardStore, models: BoardModels) -> dict[str, Any]:

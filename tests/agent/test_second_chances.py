@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,23 @@ def test_room_is_what_the_release_says_or_an_estimate_from_its_file(tmp_path: Pa
     assert needed_bytes(plain) > 3 * plain.files["model"].size_bytes
     assert fits(plain, 4 << 30)
     assert not fits(stated, 1 << 30), "the rest of the board needs some too"
+
+
+def test_a_release_that_was_removed_keeps_its_name_in_what_is_told(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        board = releases.supervisor(tmp_path / "board")
+        await board.start()
+        try:
+            await releases.push(board, releases.make_release(tmp_path / "1", version="1.0"))
+            strict = dataclasses.replace(releases.SHORT, memory_bytes=1, trial_s=8.0)
+            bad = releases.make_release(tmp_path / "2", version="2.0", counter=2, limits=strict)
+            failed = await releases.push(board, bad)
+            assert [row.counter for row in board.store.state.releases.values()] == [1], "its row is gone"
+            told = board.install(failed["id"])
+            assert (told["version"], told["release"], told["active"]) == ("2.0", 2, "1.0")
+            (kept,) = board.state()["models"]["digits"]["quarantined"]
+            assert (kept["version"], kept["release"]) == ("2.0", 2)
+        finally:
+            await board.stop()
+
+    asyncio.run(scenario())

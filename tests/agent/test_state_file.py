@@ -153,6 +153,45 @@ async def _failing_push(tmp_path: Path, operation: str, number: int, code: str) 
         await board.stop()
 
 
+@pytest.mark.parametrize("failing", range(1, 9))
+def test_a_disk_that_refuses_once_leaves_no_install_behind_that_nobody_can_end(
+    tmp_path: Path, failing: int
+) -> None:
+    """The `failing`-th replacement of a file of an offer fails, and the next offer, of another desk, is taken."""
+
+    class Once(FailingOps):
+        left = 0
+
+        def replace(self, source: Path, target: Path) -> None:
+            self.left -= 1
+            if self.left == 0:
+                raise OSError(errno.EIO, "injected", str(source))
+            super().replace(source, target)
+
+    async def scenario() -> None:
+        ops = Once()
+        board = releases.supervisor(tmp_path / "board", ops=ops)
+        await board.start()
+        try:
+            ops.left = failing
+            first = releases.make_release(tmp_path / "a")
+            try:
+                offered = await releases.offer(board, first)
+            except DeviceError as refused:
+                assert refused.code == "storage"  # noqa: PT017 - both ends are right
+            else:
+                await board.abort(offered["id"])
+            ops.left = 0
+            second = releases.make_release(tmp_path / "b", version="2", counter=2)
+            again = await board.offer(second.manifest.target, second.manifest.to_dict(), "", "another desk")
+            assert again["state"] == "RECEIVING"
+            assert board.state()["phase"] == "RECEIVING"
+        finally:
+            await board.stop()
+
+    asyncio.run(scenario())
+
+
 def test_lost_state_is_rebuilt_from_the_slots_and_serves_nothing_until_told(tmp_path: Path) -> None:
     asyncio.run(_lost(tmp_path))
 

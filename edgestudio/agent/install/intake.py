@@ -48,14 +48,13 @@ class Intake:
                 target=target, key=key, peer=peer, state="", started=time.time(),
                 active=model.active, previous=model.previous,
             )  # fmt: skip
-            state.installs[row.id] = row
-            self._ledger.enter(row, "OFFERED")
+            self._ledger.begin(row, "OFFERED")
             try:
                 await asyncio.to_thread(self._begin, manifest)
+                self._ledger.enter(row, "RECEIVING")
             except EdgeStudioError as error:
                 await self.give_up(row, error)
                 raise
-            self._ledger.enter(row, "RECEIVING")
             self._last_chunk = time.monotonic()
             return row
 

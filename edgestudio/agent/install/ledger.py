@@ -55,6 +55,15 @@ class Ledger:
                 code="busy",
             )
 
+    def begin(self, row: InstallRow, state: str, note: str = "") -> None:
+        """A new row. One that the disk does not take is none: it must not keep the board busy."""
+        self._store.state.installs[row.id] = row
+        try:
+            self.enter(row, state, note)
+        except EdgeStudioError:
+            del self._store.state.installs[row.id]
+            raise
+
     def enter(self, row: InstallRow, state: str, note: str = "", **more: Any) -> None:
         """Write down that `row` is in `state` now. When the disk refuses, the row stays where it was."""
         if row.transitions >= MAX_TRANSITIONS and state not in FINISHED | {"ROLLBACK"}:

@@ -101,8 +101,7 @@ class InstallMachine:
             started=time.time(), active=slots.active, previous=slots.previous, reason=reason,
             is_revert=True, is_forced=is_forced,
         )  # fmt: skip
-        self._store.state.installs[row.id] = row
-        self._ledger.enter(row, "STAGED", reason)
+        self._ledger.begin(row, "STAGED", reason)
         self._drive(row)
         return row
 
