@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from pathlib import Path
 
 from edgestudio.cli.console import Console
-from edgestudio.devices.known import KnownBoards
-from edgestudio.devices.provisioning import provision_file
-from edgestudio.devices.publisher import Publisher
 from edgestudio.studio.app import Studio
-from edgestudio.studio.board_directory import studio_name
+from edgestudio.studio.provisioning import provision
 from edgestudio.wire import api
-from edgestudio.wire.identity import Identity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,21 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:
     """Write the file and know the board from now on."""
-
-    def write() -> str:
-        board = provision_file(
-            options.file.absolute(),
-            Identity.load_or_create(studio.paths.identity, studio_name()),
-            studio_name(),
-            Publisher(studio.paths.publisher),
-            board_name=options.name,
-            host=options.host or f"{options.name}.local",
-            port=options.port,
-        )
-        KnownBoards(studio.paths.known_boards).add(board)
-        return board.fingerprint
-
-    fingerprint = await asyncio.to_thread(write)
+    fingerprint = await provision(
+        studio.paths, options.file, options.name, host=options.host, port=options.port
+    )
     console.result(
         {"file": str(options.file), "fingerprint": fingerprint, "name": options.name},
         f"Carry {options.file} to the board like a key: edgestudio-agent provision FILE, "

@@ -106,13 +106,15 @@ class Actions(CommandContext):
         board_id = self._board(board)
         return self._start(self._studio.boards.unpair(board_id)) if board_id else None
 
-    def push(self, model: str | None = None, boards: Sequence[str] | None = None) -> Future[Any] | None:
-        """Push a model to boards."""
+    def push(
+        self, model: str | None = None, boards: Sequence[str] | None = None, **options: Any
+    ) -> Future[Any] | None:
+        """Push a model to boards; `options` as `DeployService.push` takes them."""
         sha256 = self._model(model)
         targets = list(boards or (board.id for board in self._selection().boards if is_target(board)))
         if sha256 is None or not targets:
             return None
-        return self._start(self._studio.deployer.push(sha256, targets))
+        return self._start(self._studio.deployer.push(sha256, targets, **options))
 
     def rollback(self, board: str | None = None, model: str | None = None) -> Future[Any] | None:
         """Put a board back to what it ran before."""

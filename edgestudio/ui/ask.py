@@ -23,12 +23,12 @@ Act = Callable[[Answers, Done, Failed], object]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to ask; `choices` are pairs of a value and what is shown for it."""
+    """One thing to ask; `choices` are pairs of a value and what is shown for it, `data` is a file or a folder."""
 
     key: str
     title: str
     value: str = ""
-    kind: Literal["line", "text", "secret", "choice", "file", "new-file", "check"] = "line"
+    kind: Literal["line", "text", "secret", "choice", "file", "data", "new-file", "check"] = "line"
     hint: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     is_required: bool = True
@@ -113,9 +113,9 @@ class AskDialog(Sheet):
             tick = QCheckBox(question.title)
             tick.setChecked(question.value == "true")
             return tick
-        if question.kind in ("file", "new-file"):
+        if question.kind in ("file", "data", "new-file"):
             place = FileField(
-                question.title, question.key, "", takes_folders=False, pattern="All files (*)",
+                question.title, question.key, "", takes_folders=question.kind == "data", pattern="All files (*)",
                 is_new=question.kind == "new-file",
             )  # fmt: skip
             place.set_path(question.value)

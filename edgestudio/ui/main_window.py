@@ -17,6 +17,8 @@ from edgestudio.studio.settings import Settings
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.ui import dialogs, icons, theme
 from edgestudio.ui.attention import Attention
+from edgestudio.ui.board_questions import BoardQuestions
+from edgestudio.ui.capture_questions import CaptureQuestions
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.docks import AREAS, Docks
 from edgestudio.ui.late import LatePage, build
@@ -70,6 +72,8 @@ class MainWindow(QMainWindow):
             desk.commands.add(command)
         self._questions = Questions(desk, requests, self)
         self._library_questions = LibraryQuestions(desk, requests, self)
+        self._board_questions = BoardQuestions(desk, requests, self)
+        self._capture_questions = CaptureQuestions(desk, requests, self)
         desk.after["model.open"] = self._opening
         self._build_centre()
         self._build_docks()

@@ -12,13 +12,15 @@ ORDER: dict[str, tuple[str, ...]] = {
     "edit": ("edit.undo", "edit.redo", "", "view.find", "app.palette"),
     "model": (
         "optimize.run", "optimize.doctor", "optimize.sensitivity", "",
-        "model.check", "model.diff", "model.bench", "model.evaluate", "",
+        "model.check", "model.diff", "model.bench", "model.evaluate", "model.replay", "",
         "model.edit", "model.rename", "model.set_tags", "model.set_version", "model.note", "model.set_facts", "",
         "model.reload", "model.reveal", "model.open_in_netron", "model.publish", "", "model.remove",
     ),
     "board": (
-        "board.add_simulated", "board.add_this_computer", "board.add_address", "",
-        "board.pair", "board.push", "board.rollback", "dashboard.export", "",
+        "board.add_simulated", "board.add_this_computer", "board.add_address", "board.provision", "",
+        "board.pair", "board.push", "board.push_options", "board.rollback", "",
+        "board.bench", "board.evaluate", "board.capture", "board.capture_fetch", "board.capture_clear",
+        "dashboard.export", "",
         "board.start", "board.stop", "board.invite", "board.unpair", "board.forget", "",
         "keys.export", "keys.import", "keys.rotate",
     ),

@@ -7,7 +7,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragMoveEvent, QDropEvent, QStandard
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from edgestudio.studio.rows import BoardRow
-from edgestudio.ui import icons, wording
+from edgestudio.ui import icons, theme, wording
 from edgestudio.ui.dragging import dragged_model
 from edgestudio.ui.panels import board_words
 
@@ -58,6 +58,7 @@ class BoardTable(QTableView):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(self._menu)
         self.selectionModel().selectionChanged.connect(self._choose)
+        theme.changed.connect(self._redraw)
 
     def search(self, text: str) -> None:
         """Show only the rows that contain `text`."""
@@ -92,6 +93,10 @@ class BoardTable(QTableView):
         self._model.item(at, 3).setIcon(
             icons.icon("simulated", "warning") if row.is_simulated else icons.icon("board")
         )
+
+    def _redraw(self) -> None:
+        for row in self._rows.values():
+            self.put(row)
 
     def take(self, board_id: str) -> None:
         """Remove a board."""

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QHeaderView,
+    QSizePolicy,
     QStackedWidget,
     QTabWidget,
     QTreeWidget,
@@ -26,6 +27,7 @@ from edgestudio.ui.graph.difference import WORDS, Difference, counts, difference
 from edgestudio.ui.late import LatePage, build
 from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.empty import EmptyState
+from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.text import label
 from edgestudio.wire.errors import EdgeStudioError
 
@@ -107,11 +109,17 @@ class ComparePanel(QWidget):
         column = QVBoxLayout(page)
         column.setContentsMargins(16, 16, 16, 16)
         column.setSpacing(8)
-        row = QHBoxLayout()
-        row.setSpacing(8)
-        row.addWidget(self.left, 1)
-        row.addWidget(label("with", "muted"))
-        row.addWidget(self.right, 1)
+        sides = QWidget()
+        sides.setMinimumWidth(300)
+        sides.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        side_by_side = QHBoxLayout(sides)
+        side_by_side.setContentsMargins(0, 0, 0, 0)
+        side_by_side.setSpacing(8)
+        side_by_side.addWidget(self.left, 1)
+        side_by_side.addWidget(label("with", "muted"))
+        side_by_side.addWidget(self.right, 1)
+        row = WrapLayout(spacing=8)
+        row.addWidget(sides)
         self.button = Button(
             "Compare graphs", "compare-run", icon="compare", kind="primary", run=self._compare
         )

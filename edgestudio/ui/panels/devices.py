@@ -16,7 +16,8 @@ from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.flow import FlowLayout
 
 MENU = (
-    "board.pair", "board.push", "board.rollback", "", "view.dashboard", "", "board.unpair", "board.start",
+    "board.pair", "board.push", "board.push_options", "board.rollback", "", "view.dashboard", "board.bench",
+    "board.capture", "", "board.unpair", "board.start",
     "board.stop", "board.forget",
 )  # fmt: skip
 _ADD_MENU = ("board.add_simulated", "board.add_this_computer", "board.add_address", "", "help.doctor")

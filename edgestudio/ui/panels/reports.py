@@ -179,9 +179,8 @@ class ReportsPanel(QWidget):
             head.setSectionResizeMode(column, mode)
             if name in ("op", "operator"):  # long names leave room for what is said about them
                 head.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
-                self.table.setColumnWidth(
-                    column, min(_OPERATOR_PX, self.table.sizeHintForColumn(column) + 12)
-                )
+                wanted = max(self.table.sizeHintForColumn(column) + 12, head.sectionSizeHint(column))
+                self.table.setColumnWidth(column, min(_OPERATOR_PX, wanted))
         head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         head.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

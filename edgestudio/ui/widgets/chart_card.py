@@ -110,7 +110,11 @@ class ChartCard(QFrame):
         return self._figures[line].text()
 
     def explain(self, reason: str) -> None:
-        """Show a reason in place of the drawing; an empty one brings the drawing back."""
+        """Show a reason in place of the drawing and its figures; an empty one brings the drawing back."""
+        for line, figure in self._figures.items() if reason else ():
+            figure.setText("")
+            if line in self._entries:
+                self._entries[line].hide()
         if reason != self._reason.text():
             self._reason.setText(reason)
         self._place.setCurrentIndex(0 if reason else 1)

@@ -70,6 +70,13 @@ def reporting(tour: Tour) -> None:
     tour.hand.look(lambda: tour.hand.find("dashboard-all").setChecked(False))
 
 
+def dialogs(tour: Tour) -> None:
+    """What can be asked about a board that runs something."""
+    tour.hand.look(lambda: tour.app.desk.selected.select_boards(_row(tour).id))
+    for name in ("push_options", "bench", "evaluate", "capture", "capture_clear", "provision"):
+        tour.dialog(f"69-{name}", f"board.{name}")
+
+
 def others(tour: Tour) -> None:
     """Rows in states that are hard to bring about: rolled back, failed, offline, busy, with long names."""
     from edgestudio.studio.bus import RowEvent

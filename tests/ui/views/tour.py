@@ -32,7 +32,7 @@ class Tour:
         self.photographer.resize(1280, 800)
         for station in (
             self.empty, self.sample, graphs.nodes, graphs.overlays, graphs.menus, self.recipe, self.results,
-            self.comparison, self.examinations, boards.alone, boards.pairing, boards.pushing, boards.reporting,
+            self.comparison, self.examinations, boards.alone, boards.pairing, boards.pushing, boards.reporting, boards.dialogs,
             boards.others, self.formats, self.names, self.refusals, self.dialogs, self.registry,
         ):  # fmt: skip
             begun = time.monotonic()
