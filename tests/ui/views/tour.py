@@ -32,15 +32,14 @@ class Tour:
         self.photographer.resize(1280, 800)
         for station in (
             self.empty, self.sample, graphs.nodes, graphs.overlays, graphs.menus, self.recipe, self.results,
-            self.comparison, self.examinations, boards.alone, boards.pairing, boards.pushing, boards.reporting, boards.dialogs,
+            self.comparison, self.examinations, boards.alone, boards.pairing, boards.pushing, boards.reporting,
+            boards.dialogs,
             boards.others, self.formats, self.names, self.refusals, self.dialogs, self.registry,
         ):  # fmt: skip
             begun = time.monotonic()
             title = station.__name__.replace("_", " ")
             try:
-                if station in (graphs.nodes, graphs.overlays, graphs.menus) or station.__module__.endswith(
-                    "boards"
-                ):
+                if station.__module__ != __name__:
                     station(self)
                 else:
                     station()
