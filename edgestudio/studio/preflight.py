@@ -83,7 +83,7 @@ def _lacking(name: str, check: Mapping[str, Any]) -> str:
     if bad:
         listed = ", ".join(str(row.get("op")) for row in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        return f"{name} there has no {listed}{more}{f' ({remedy})' if remedy else ''}".rstrip(".")
+        return f"{name} there has no {listed}{more}" + (f" ({remedy.rstrip('.')})" if remedy else "")
     bad = [row for row in check.get("findings") or () if row.get("status") == "unsupported"]
     reason = str(bad[0].get("reason")) if bad else "it does not run there"
     return f"{name}: {reason}".rstrip(".")

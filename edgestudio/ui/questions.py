@@ -36,6 +36,8 @@ class Questions:
         dialog = QFileDialog(self._window, "Open model", "", PATTERN)
         dialog.setObjectName("open-dialog")
         dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        # The list of suffixes is wider than many a screen.
+        dialog.setOption(QFileDialog.Option.HideNameFilterDetails)
         dialog.filesSelected.connect(
             lambda names: self._desk.run("model.open", paths=[Path(name) for name in names])
         )

@@ -30,6 +30,9 @@ STARTS = (
 )  # fmt: skip
 
 
+_LONGEST_NAME = 40
+
+
 class WelcomePanel(QScrollArea):
     """Centred, and narrow enough to read."""
 
@@ -118,7 +121,10 @@ class WelcomePanel(QScrollArea):
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
-        button = Button(path.name, f"welcome-recent-{number}", icon="file", kind="quiet")
+        name = path.name if len(path.name) <= _LONGEST_NAME else f"{path.name[: _LONGEST_NAME - 9]}…{path.name[-8:]}"
+        button = Button(name, f"welcome-recent-{number}", icon="file", kind="quiet")
+        button.setAccessibleName(path.name)
+        button.setToolTip(str(path))
         button.clicked.connect(lambda: self._desk.run("model.open", paths=[path]))
         row.addWidget(button)
         row.addWidget(ElidedLabel(str(path.parent), "caption", Qt.TextElideMode.ElideMiddle), 1)
