@@ -4,7 +4,7 @@ import pytest
 
 from edgestudio.studio.rows import ActiveModel
 from edgestudio.ui.panels import board_words
-from tests.ui.parts import SOURCE, VARIANT, board, model, variant
+from tests.ui.parts import SOURCE, VARIANT, active, board, model, variant
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,14 @@ def test_a_board_is_behind_when_a_later_release_is_known() -> None:
     assert board_words.freshness(newest, rows, released) == "newest"
     assert board_words.freshness(running, [], released) == ""
     assert board_words.freshness(running, rows, [("f" * 64, "9.0")]) == "newest"
+
+
+def test_a_card_says_how_many_models_run() -> None:
+    one, two = active(1), active(2)
+    assert board_words.all_running(()) == ""
+    assert board_words.all_running((one,)) == "digits 1.1 · release 1"
+    assert board_words.all_running((one, two, two)) == "digits 1.1 · release 1 and 2 more"
+
+
+def test_the_architecture_is_said_once() -> None:
+    assert board_words.abilities(board(hardware="x86_64", arch="x86_64", runtimes=("onnx",))) == "onnx"

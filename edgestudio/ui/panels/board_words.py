@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from edgestudio.studio.rows import ActiveModel, BoardRow, ModelRow
 from edgestudio.ui import wording
@@ -33,6 +33,14 @@ def presence(row: BoardRow) -> tuple[str, str, str]:
 def hardware(row: BoardRow) -> str:
     """What the board is."""
     return row.hardware or "Hardware not known yet"
+
+
+def all_running(active: Sequence[ActiveModel]) -> str:
+    """One line for all that a board runs: the first of them, and how many more there are."""
+    if not active:
+        return ""
+    more = f" and {len(active) - 1} more" if len(active) > 1 else ""
+    return f"{running(active[0])}{more}"
 
 
 def abilities(row: BoardRow) -> str:

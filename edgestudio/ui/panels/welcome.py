@@ -121,7 +121,11 @@ class WelcomePanel(QScrollArea):
         row = QHBoxLayout(line)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
-        name = path.name if len(path.name) <= _LONGEST_NAME else f"{path.name[: _LONGEST_NAME - 9]}…{path.name[-8:]}"
+        name = (
+            path.name
+            if len(path.name) <= _LONGEST_NAME
+            else f"{path.name[: _LONGEST_NAME - 9]}…{path.name[-8:]}"
+        )
         button = Button(name, f"welcome-recent-{number}", icon="file", kind="quiet")
         button.setAccessibleName(path.name)
         button.setToolTip(str(path))
