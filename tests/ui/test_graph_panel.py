@@ -23,6 +23,7 @@ from edgestudio.ui import theme
 from edgestudio.ui.graph import export, menu
 from edgestudio.ui.graph.overlay import Overlay, read_overlays
 from edgestudio.ui.graph.panel import GraphPanel
+from edgestudio.ui.graph.table import Layers
 from edgestudio.ui.graph.view import GraphView
 from edgestudio.wire.errors import InputError
 
@@ -147,6 +148,16 @@ def test_a_row_of_the_table_selects_in_the_graph(qtbot: QtBot, panel: GraphPanel
     )
     assert panel.view.node_of(panel.view.selected_box) == 117
     assert panel.view.viewport().rect().contains(middle(panel, panel.view.selected_box))
+
+
+def test_the_numbers_of_a_large_graph_have_room(qtbot: QtBot, panel: GraphPanel) -> None:
+    table, many, unknown = panel.table, 200_000, np.full(200_000, np.nan)
+    texts = [""] * many
+    table.layer_model.show_layers(Layers(texts, texts, texts, texts, unknown, unknown))
+    assert table.columnWidth(0) > table.fontMetrics().horizontalAdvance(str(many)) + 12
+    wide = table.columnWidth(0)
+    opened(qtbot, panel)
+    assert table.columnWidth(0) == wide  # what is wide enough stays as it is
 
 
 def test_walking_by_keyboard(qtbot: QtBot, panel: GraphPanel) -> None:

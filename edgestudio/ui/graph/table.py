@@ -29,6 +29,7 @@ from edgestudio.ui.graph.overlay import Overlay
 Index = QModelIndex | QPersistentModelIndex
 COLUMNS = ("#", "Name", "Operator", "Output", "Type", "Parameters", "MACs")
 _WIDTHS = (44, 120, 120, 120, 70, 84, 74)
+_BESIDE_NUMBER_PX = 20
 _NUMBERS = {0, 5, 6, 7}
 ROOT = QModelIndex()
 
@@ -97,6 +98,11 @@ class LayerModel(QAbstractTableModel):
         self._kept = np.arange(len(self._layers)) if nodes is None else np.array(nodes, np.intp)
         self._order = self._sorted()
         self.endResetModel()
+
+    @property
+    def total(self) -> int:
+        """How many nodes there are, shown or not."""
+        return len(self._layers)
 
     def node_at(self, row: int) -> int:
         """The node in a row."""
@@ -228,6 +234,7 @@ class LayerTable(QTableView):
         self.setSortingEnabled(True)
         self._is_following = False
         self.selectionModel().currentRowChanged.connect(self._choose)
+        self.layer_model.modelReset.connect(self._make_room_for_numbers)
 
     def follow(self, node: int) -> None:
         """Select the row of a node without announcing it."""
@@ -242,6 +249,11 @@ class LayerTable(QTableView):
             self.selectionModel().setCurrentIndex(index, flags)
             self.scrollTo(index, QAbstractItemView.ScrollHint.EnsureVisible)
         self._is_following = False
+
+    def _make_room_for_numbers(self) -> None:
+        """The number of a node is never cut off, however many there are."""
+        widest = self.fontMetrics().horizontalAdvance("8" * len(str(self.layer_model.total)))
+        self.setColumnWidth(0, max(self.columnWidth(0), widest + _BESIDE_NUMBER_PX))
 
     def _choose(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid() and not self._is_following:
