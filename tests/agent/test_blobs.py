@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import random
 from pathlib import Path
@@ -230,3 +231,17 @@ async def _two_pushes(tmp_path: Path) -> None:
         assert done["state"] == "COMMITTED"
     finally:
         await board.stop()
+
+
+def test_a_stored_file_that_the_disk_does_not_give_is_an_error_in_words(tmp_path: Path) -> None:
+    class Refusing(DiskOps):
+        def read(self, path: Path) -> bytes:
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    blobs = BlobStore(DiskOps(), tmp_path / "blobs")
+    blobs.prepare()
+    digest = blobs.put(b"a manifest")
+    with pytest.raises(DeviceError) as caught:
+        BlobStore(Refusing(), tmp_path / "blobs").read(digest)
+    assert caught.value.code == "storage"
+    assert blobs.read(digest) == b"a manifest"

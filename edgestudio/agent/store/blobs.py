@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from edgestudio.agent.store.fsops import FileOps, explained, make_folder, write_atomically
+from edgestudio.agent.store.fsops import FileOps, explained, make_folder, storage_error, write_atomically
 from edgestudio.wire.api import CHUNK_BYTES, DIGEST
 from edgestudio.wire.errors import DeviceError
 from edgestudio.wire.release import ReleaseFile
@@ -61,11 +61,16 @@ class BlobStore:
         ]
 
     def read(self, digest: str) -> bytes:
-        """The whole blob; DeviceError `damaged` when it no longer has its digest. For small files."""
+        """The whole blob; DeviceError `damaged` when it no longer has its digest, `storage` when the disk refuses.
+
+        For small files.
+        """
         try:
             data = self._ops.read(self.path(digest))
         except FileNotFoundError:
             data = b""
+        except OSError as failure:
+            raise storage_error(failure, "reading a stored file") from failure
         if hashlib.sha256(data).hexdigest() != digest:
             raise DeviceError("A stored file is missing or damaged.", code="damaged", hint="Push it again.")
         return data
