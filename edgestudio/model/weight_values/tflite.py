@@ -15,7 +15,7 @@ from edgestudio.model.content import Buffer
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import BITS, elements
 from edgestudio.model.formats.tflite import place, schema
-from edgestudio.runtime.flatbuffer import FlatBuffer, Table
+from edgestudio.runtime.flatbuffer import FlatBuffer, FlatBufferError, Table
 
 _COMPRESSED = 1
 """A dimension of which only the indices that hold something are stored, row by row (CSR)."""
@@ -50,6 +50,15 @@ def _dense(
     buffer: Buffer, start: int, size: int, dtype: str, shape: tuple[int, ...], sparsity: Table
 ) -> Array | None:
     """The whole tensor of a sparse one; None where its parts do not fit together."""
+    try:
+        return _put_in_place(buffer, start, size, dtype, shape, sparsity)
+    except FlatBufferError:
+        return None
+
+
+def _put_in_place(
+    buffer: Buffer, start: int, size: int, dtype: str, shape: tuple[int, ...], sparsity: Table
+) -> Array | None:
     count, bits = elements(shape), BITS.get(dtype, 0)
     if count is None or count > MAX_UNPACKED or bits < 8:
         return None
