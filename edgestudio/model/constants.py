@@ -156,7 +156,8 @@ def _combined(said: str, first: Array, second: Array) -> Array | None:
 def _real(tensor: Tensor, values: Array | None) -> Array | None:
     if values is None or values.dtype.kind not in "fiubc":
         return None
-    reals = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+    with np.errstate(all="ignore"):  # signalling NaNs are no news here
+        reals = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
     if tensor.quantization is None or not tensor.quantization.scale:
         return reals
     scale, zero = np.array(tensor.quantization.scale), np.array(tensor.quantization.zero_point or [0])

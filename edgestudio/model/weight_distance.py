@@ -280,6 +280,16 @@ def _orders(old: Shape, new: Shape, *, is_exact: bool) -> Iterator[tuple[int, ..
 
 def distance(first: Array, second: Array) -> dict[str, float]:
     """Largest and relative difference, and cosine, of two arrays of one shape."""
+    finite = np.isfinite(first) & np.isfinite(second)
+    if not finite.all():  # what is no number has no distance: it is the same, or it is not
+        is_same = np.array_equal(first, second, equal_nan=True)
+        apart = np.abs(first[finite] - second[finite])
+        largest = float(np.max(apart, initial=0.0))
+        return {
+            "max_abs": largest,
+            "relative": 0.0 if is_same else 1.0,
+            "cosine": 1.0 if is_same else 0.0,
+        }
     lengths = float(np.linalg.norm(first)), float(np.linalg.norm(second))
     product, apart = lengths[0] * lengths[1], float(np.linalg.norm(first - second))
     reach = max(lengths)

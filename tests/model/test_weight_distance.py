@@ -264,3 +264,16 @@ def test_branches_of_one_size_are_told_apart_by_their_weights() -> None:
     result = compare(a, b, of_a, of_b)
     assert result["pairs"] == [[0, 1], [1, 2], [2, 0]]
     assert result["changed"] == []
+
+
+def test_what_is_no_number_is_not_called_the_same() -> None:
+    kernel = np.ones((2, 2, 1, 1))
+    broken = kernel.copy()
+    broken[0, 0] = np.nan
+    a = conv("onnx", "Conv", (2, 2, 1, 1))
+    (row,) = compare(a, a, loaders(w=kernel), loaders(w=broken))["changed"]
+    assert (row["weights"][0]["relative"], row["weights"][0]["max_abs"]) == (1.0, 0.0)
+    b = conv("tflite", "CONV_2D", (2, 1, 1, 2))
+    turned = broken.transpose(0, 2, 3, 1)
+    assert len(compare(a, b, loaders(w=kernel), loaders(w=turned))["changed"]) == 1
+    assert compare(a, b, loaders(w=broken), loaders(w=turned))["changed"] == []
