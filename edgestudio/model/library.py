@@ -19,6 +19,7 @@ from edgestudio.model.copying import copy_in, tree_sha256
 from edgestudio.model.folder_lock import FolderLock
 from edgestudio.model.graph import is_current
 from edgestudio.model.links import refuse_link
+from edgestudio.model.texts import writable
 from edgestudio.wire.errors import InputError, ModelError
 
 SCHEMA_VERSION = 1
@@ -191,7 +192,14 @@ class Library:
             if len(hashes) > 1:  # the same graph with other weights beside it is another model
                 sha256 = tree_sha256(hashes)
             entry = Entry(
-                sha256, name, format, source.name, size, time.time(), self._directory / sha256, **facts
+                sha256,
+                writable(name),
+                format,
+                source.name,
+                size,
+                time.time(),
+                self._directory / sha256,
+                **facts,
             )
             for extra, kept in ((graph, _GRAPH), (layout, _LAYOUT), (pipeline, _PIPELINE)):
                 if extra is not None:
@@ -327,7 +335,8 @@ def _write(entry: Entry, folder: Path) -> None:
     del document["folder"]
     new = folder / f".{ENTRY}.{os.getpid()}"
     text = json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=1, ensure_ascii=False)
-    with new.open("w", encoding="utf-8") as file:
+    # A file's name need not be UTF-8: what is not stands as an escape of JSON, and is read back as it was.
+    with new.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

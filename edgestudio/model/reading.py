@@ -15,6 +15,7 @@ from edgestudio.model.content import refuse_os_error
 from edgestudio.model.detect import TITLES, Recognised, detect
 from edgestudio.model.foreign import article
 from edgestudio.model.graph import Model
+from edgestudio.model.texts import writable
 from edgestudio.wire.errors import ModelError
 
 READERS = {
@@ -33,6 +34,8 @@ READERS = {
     "tensorrt": "edgestudio.model.formats.tensorrt:read",
     "graph-part": "edgestudio.model.formats.graph_part:read",
 }
+# Their names come from JSON, pickles, HDF5 or source code; protocol buffers and flat buffers are read as UTF-8.
+_OF_OTHER_TEXTS = frozenset({"keras", "torchscript", "torch-export", "state-dict", "safetensors"})
 # What a reader may meet in a damaged file; anything else that is raised is a bug in the reader.
 _DAMAGE = (
     ValueError, LookupError, TypeError, ArithmeticError, struct.error, zipfile.BadZipFile, zlib.error, RecursionError,
@@ -51,8 +54,8 @@ def read_recognised(found: Recognised) -> Model:
     read = getattr(importlib.import_module(module), name)
     with uncollected(), refuse_damage(found):
         model = read(found)
-    assert isinstance(model, Model)
-    return model
+        assert isinstance(model, Model)
+        return writable(model) if found.format in _OF_OTHER_TEXTS else model
 
 
 @contextmanager

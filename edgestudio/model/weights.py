@@ -9,6 +9,7 @@ from pathlib import Path
 from edgestudio.model.arrays import Loader
 from edgestudio.model.detect import TITLES, detect
 from edgestudio.model.reading import refuse_damage
+from edgestudio.model.texts import writable
 from edgestudio.wire.errors import ModelError
 
 _ROOM = "edgestudio.model.weight_values"
@@ -37,4 +38,4 @@ def weight_loaders(path: Path) -> Mapping[str, Loader]:
     reader = getattr(importlib.import_module(f"{_ROOM}.{module}"), name or "loaders")
     with refuse_damage(found):
         loaders: Mapping[str, Loader] = reader(found)
-    return loaders
+    return {writable(name): load for name, load in loaders.items()}

@@ -17,7 +17,8 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = PRIVATE) -
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "there is something that is no file", str(path))
-    data = content.encode() if isinstance(content, str) else content
+    # A path need not be UTF-8: in JSON, what is not stands as an escape, and is read back as it was.
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if mode == PRIVATE else 0o777)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:

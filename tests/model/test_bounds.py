@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from edgestudio.model.detect import detect
 from edgestudio.model.inspection import inspect_file
 from edgestudio.model.statistics import describe, statistics_job
+from edgestudio.model.texts import writable
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import ModelError
 from edgestudio.wire.progress import Silent
@@ -142,3 +143,21 @@ def test_a_weight_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
     names = [name for name in weight_loaders(path) if "kernel" in name]
     with pytest.raises(ModelError, match="too much to unpack"):
         statistics_job({"path": str(path), "names": names}, tmp_path, Silent())
+
+
+def test_names_with_half_a_surrogate_pair_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    header = b'{"w\\ud800": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "__metadata__": {"k": "\\udfff"}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    summary = inspect_file(path)
+    assert json.dumps(summary, ensure_ascii=False).encode()
+    assert "?" in summary["metadata"].values()
+    assert [row["name"] for row in statistics_job({"path": str(path)}, tmp_path, Silent())["tensors"]] == [
+        "w?"
+    ]
+
+
+def test_what_is_writable_is_the_same_object() -> None:
+    kept = {"a": ("b", ["ü"], 1.5, None)}
+    assert writable(kept) is kept
+    assert writable({"\ud800": ("x\udfff",)}) == {"?": ("x?",)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -235,5 +236,21 @@ def test_a_model_that_was_changed_in_the_library_is_not_handed_out(tmp_path):
         with pytest.raises(ModelError, match="changed in the library"):
             await studio.models.export(row.sha256, tmp_path / "out.onnx")
         assert not list(tmp_path.iterdir())
+
+    in_studio(scenario)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there names of files are bytes of any kind")
+def test_a_file_whose_name_is_no_utf_8_enters_the_library_and_stays(tmp_path):
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.onnx"))
+    source.write_bytes(SAMPLE.read_bytes())
+
+    async def scenario(studio):
+        row = await studio.models.open(source)
+        assert row.name == "caf?"
+        (entry,) = studio.models.library.entries()
+        assert entry.path.read_bytes() == SAMPLE.read_bytes()
+        out = await studio.models.export(row.sha256, tmp_path)
+        assert os.fsencode(out.name) == b"caf\xe9.onnx"
 
     in_studio(scenario)

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -520,6 +521,22 @@ def test_everything_exports(qtbot: QtBot, panel: GraphPanel, tmp_path: Path) -> 
     data = json.loads(page.split('type="application/json">')[1].split("</script>")[0])
     assert next(n["name"] for n in data["nodes"] if n) == "stage/block.0/conv"
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_names_of_a_model_command_nothing(qtbot: QtBot, panel: GraphPanel, tmp_path: Path) -> None:
+    names = ("=cmd|' /C calc'!A0", "</script><script>alert(1)</script>", "\x01\x1b[31m", "+1+1", "-")
+    tensors = tuple(Tensor(f"{name}{i}", "float32", (1,)) for i, name in enumerate((*names, "y")))
+    nodes = tuple(Node(name, name, (i,), (i + 1,), {name: name}) for i, name in enumerate(names))
+    with qtbot.waitSignal(panel.document_shown):
+        panel.show_model(
+            Model("onnx", None, None, {}, (Graph(names[1], nodes, tensors, (0,), (5,)),), 1), names[1]
+        )
+    for kind, name in (("drawing", "d.svg"), ("table", "t.csv"), ("page", "g.html")):
+        export.write(panel, tmp_path / name, kind)
+    ElementTree.parse(tmp_path / "d.svg")
+    cells = [cell for row in csv.reader((tmp_path / "t.csv").read_text().splitlines()) for cell in row]
+    assert not [cell for cell in cells if len(cell) > 1 and cell[0] in "=+@"]
+    assert (tmp_path / "g.html").read_text().count("<script") == 2
 
 
 def test_bookmarks_lead_back(qtbot: QtBot, panel: GraphPanel) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QByteArray, QRect, QSize
+from PySide6.QtCore import QBuffer, QByteArray, QRect, QSize
 from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 
@@ -14,17 +15,18 @@ from edgestudio.ui import theme
 from edgestudio.ui.graph.look import Look
 from edgestudio.ui.graph.painter import PIXEL_ZOOM, ScenePainter
 from edgestudio.ui.graph.view import GraphView
-from edgestudio.wire.errors import EdgeStudioError, InputError
+from edgestudio.wire.errors import EdgeStudioError
 
 if TYPE_CHECKING:
     from edgestudio.ui.graph.panel import GraphPanel
 
 _LARGEST_PICTURE_PX = 16_000
 _MOST_PIXELS = 60_000_000
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def write(panel: GraphPanel, path: Path, kind: str) -> None:
-    """Write one of view, picture, drawing, table, page; raises OSError or InputError."""
+    """Write one of view, picture, drawing, table, page; raises OSError or EdgeStudioError."""
     if kind == "view":
         _saved(panel.view.viewport().grab().toImage(), path)
     elif kind == "picture":
@@ -56,18 +58,19 @@ def draw_svg(view: GraphView, path: Path) -> None:
     """The whole graph as vectors with its texts."""
     bounds = view.scene_shown.bounds
     size = QSize(round(bounds.right - bounds.left), round(bounds.bottom - bounds.top))
-    generator = QSvgGenerator()
-    generator.setFileName(str(path))
+    generator, drawn = QSvgGenerator(), QBuffer()
+    generator.setOutputDevice(drawn)
     generator.setSize(size)
     generator.setViewBox(QRect(0, 0, size.width(), size.height()))
     generator.setTitle("Model graph")
     painter = QPainter()
-    if not painter.begin(generator):
-        raise InputError(f"{path.name} cannot be written.", hint="Choose a folder that you may write to.")
+    painter.begin(generator)
     _fresh(view).paint(
         painter, QRect(0, 0, size.width(), size.height()), bounds.left, bounds.top, 1.0, is_drawing=True
     )
     painter.end()
+    # Qt writes the names of a model as they are, and XML has no form for some characters.
+    path.write_text(_NOT_IN_XML.sub("\ufffd", bytes(drawn.data().data()).decode("utf-8", "replace")), "utf-8")
 
 
 def _fresh(view: GraphView) -> ScenePainter:

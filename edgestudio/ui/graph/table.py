@@ -120,7 +120,7 @@ class LayerModel(QAbstractTableModel):
         columns = range(self.columnCount())
         writer.writerow([self._title(column) for column in columns])
         for node in self._order.tolist():
-            writer.writerow([self._raw(node, column) for column in columns])
+            writer.writerow([_harmless(self._raw(node, column)) for column in columns])
         return out.getvalue()
 
     def rowCount(self, parent: Index = ROOT) -> int:
@@ -258,3 +258,9 @@ class LayerTable(QTableView):
     def _choose(self, current: QModelIndex, previous: QModelIndex) -> None:
         if current.isValid() and not self._is_following:
             self.node_chosen.emit(self.layer_model.node_at(current.row()))
+
+
+def _harmless(value: str | float) -> str | int | float:
+    """A text that a spreadsheet would take for a formula, as one that it shows; numbers stay."""
+    is_formula = isinstance(value, str) and len(value) > 1 and value[0] in "=+-@\t\r"
+    return f"'{value}" if is_formula else value
