@@ -191,16 +191,8 @@ class Library:
                 )
             if len(hashes) > 1:  # the same graph with other weights beside it is another model
                 sha256 = tree_sha256(hashes)
-            entry = Entry(
-                sha256,
-                writable(name),
-                format,
-                source.name,
-                size,
-                time.time(),
-                self._directory / sha256,
-                **facts,
-            )
+            shown, place = writable(name), self._directory / sha256
+            entry = Entry(sha256, shown, format, source.name, size, time.time(), place, **facts)
             for extra, kept in ((graph, _GRAPH), (layout, _LAYOUT), (pipeline, _PIPELINE)):
                 if extra is not None:
                     shutil.copyfile(extra, staging / kept)
