@@ -150,7 +150,7 @@ class _Walker:
             if position in unused:
                 self.node_macs[index][position] = 0
                 continue
-            ins = [shapes[tensor] if tensor >= 0 else None for tensor in node.inputs]
+            ins = [shapes[tensor] if tensor >= 0 else None for tensor in _read(graph, node)]
             outs = [shapes[tensor] if tensor >= 0 else None for tensor in node.outputs]
             macs = count(self.model.format, Call(node, ins, outs))
             if macs is None:
@@ -210,6 +210,14 @@ class _Walker:
             nested = [max((self._inner(body) for body in node.subgraphs), default=0) for node in graph.nodes]
             self._peaks[index] = peak(graph, sizes, nested).size_bytes or 0
         return self._peaks.get(index, 0)
+
+
+def _read(graph: Graph, node: Node) -> Sequence[int]:
+    """The tensors that a node reads, those of a list one by one where the operator multiplies them."""
+    if node.op != "aten::einsum":
+        return node.inputs
+    writers = {t: each for each in graph.nodes if each.op == "prim::ListConstruct" for t in each.outputs}
+    return [t for tensor in node.inputs for t in (writers[tensor].inputs if tensor in writers else (tensor,))]
 
 
 def _hides_weights(model: Model) -> bool:

@@ -118,13 +118,15 @@ def _analysed(
     if found.format != "onnx" or not model.main.nodes:
         with uncollected():
             return analyse(settled(model, given), None, dimensions)
+    from edgestudio.model.formats.onnx_rules import complete
     from edgestudio.model.formats.onnx_shapes import infer_shapes
 
     with uncollected():
         inferred = infer_shapes(model, found.file)
         chosen = {**batch_symbols(inferred), **dimensions}
-        bound = infer_shapes(model, found.file, chosen) if _is_open(model) else inferred
-        return analyse(bound if given else inferred, bound, dimensions)
+        is_open = _is_open(model)
+        bound = complete(infer_shapes(model, found.file, chosen) if is_open else inferred, chosen)
+        return analyse(inferred if is_open and not given else bound, bound, dimensions)
 
 
 def _is_open(model: Model) -> bool:

@@ -162,9 +162,12 @@ def separable(call: Call) -> int:
 
 def einsum(call: Call) -> int:
     """The product of the sizes of all indices: each combination is one multiply-accumulate."""
-    equation = str(call.node.attributes.get("equation", call.node.attributes.get("equ", ""))).replace(" ", "")
-    terms = equation.split("->")[0].split(",")
-    if len(terms) < 2 or len(terms) > len(call.ins):
+    given = call.node.attributes
+    equation = next((given[key] for key in ("equation", "equ", "argument 0") if key in given), None)
+    if not isinstance(equation, str):
+        raise LookupError("equation")
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    if len(terms) < 2:
         return 0
     sizes: dict[str, int] = {}
     for slot, term in enumerate(terms):
@@ -196,7 +199,9 @@ def packed_attention(call: Call) -> int:
 
 def aten_convolution(call: Call) -> int:
     """PyTorch's convolution, which is a transposed one as well."""
-    return (transposed(1) if call.flag("transposed") else convolution(1))(call)
+    # A program that was exported names its arguments, the code of TorchScript counts them.
+    is_turned = call.flag("transposed") or call.node.attributes.get("argument 6") is True
+    return (transposed(1) if is_turned else convolution(1))(call)
 
 
 def network_convolution(call: Call) -> int:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from edgestudio.model.formats import (
     coreml_network_shapes,
     coreml_program_shapes,
     coreml_shapes,
+    onnx_rules,
     openvino_shapes,
     tflite_shapes,
 )
@@ -21,6 +23,7 @@ from edgestudio.model.inspection import analysed, inspect_file
 from edgestudio.model.shapes.call import Call
 from edgestudio.model.shapes.numbers import all_values, values_of
 from edgestudio.model.shapes.rules import shapes_of
+from tests.model import made
 
 
 def _lite(path: Path) -> Path:
@@ -286,3 +289,55 @@ def test_a_list_of_tensors_keeps_its_length_through_a_loop() -> None:
     assert rows == (7, None)
     filled = values_of(Call("TensorListSetItem", {}, [(), (), (3, 4)], [rows, (0,), None]))
     assert shapes_of(Call("TensorListStack", {}, [(), (2,)], [filled, (-1, 4)])) == [(7, 3, 4)]
+
+
+def _heads(path: Path) -> Path:
+    """?x?x8 split into heads of a width that the graph divides, which onnx's own inference does not follow."""
+    numbers = {"two": [2], "four": [4], "zero": [0], "minus": [-1]}
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "two"], ["width"]),
+        helper.make_node("Div", ["width", "four"], ["head"]),
+        helper.make_node("Concat", ["zero", "minus", "four", "head"], ["target"], axis=0),
+        helper.make_node("Reshape", ["x", "target"], ["h"]),
+        helper.make_node("Transpose", ["h"], ["t"], perm=[0, 2, 1, 3]),
+        helper.make_node("Transpose", ["h"], ["u"], perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["t", "u"], ["y"]),
+    ]
+    weights = {name: np.array(value, np.int64) for name, value in numbers.items()}
+    return made.onnx_model(path, nodes, {"x": ["n", "t", 8]}, {"y": [None] * 4}, weights)
+
+
+def test_sizes_that_an_onnx_graph_divides_are_followed(tmp_path: Path) -> None:
+    path = _heads(tmp_path / "heads.onnx")
+    assert inspect_file(path)["macs"] is None
+    found = analysed(path, {"n": 3, "t": 5})
+    assert found.macs == 3 * 4 * 5 * 5 * 2
+    assert found.peak_activation_bytes is not None
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "shapes", "values", "expected"),
+    [
+        ("Resize", {"axes": [2, 3]}, [_IMAGE, None, None, (2,)], [None, None, None, (5, 6)], [(1, 8, 5, 6)]),
+        ("Resize", {}, [_IMAGE, None, (4,)], [None, None, (1.0, 1.0, 2.0, 0.5)], [(1, 8, 18, 7)]),
+        ("Slice", {}, [(9, 4), (1,), (1,), (1,), (1,)], [None, (-1,), (-(1 << 40),), (0,), (-2,)], [(5, 4)]),
+        ("Slice", {"starts": [1], "ends": [-1], "axes": [1]}, [(9, 4)], [None], [(9, 2)]),
+        ("ConvTranspose", {"group": 2, "strides": [2, 2], "output_padding": [1, 1], "pads": [1, 1, 1, 1]},
+         [_IMAGE, (8, 3, 3, 3)], [], [(1, 6, 18, 28)]),
+        ("Split", {"num_outputs": 3, "axis": 1}, [(2, 8)], [None], [(2, 3), (2, 3), (2, 2)]),
+        ("ReduceSum", {"keepdims": 0}, [(2, 3, 4), (1,)], [None, (-1,)], [(2, 3)]),
+        ("Attention", {"q_num_heads": 4, "kv_num_heads": 2}, [(1, 5, 32), (1, 7, 16), (1, 7, 12)], [], [(1, 5, 24)]),
+        ("LSTM", {"hidden_size": 6, "direction": "bidirectional"}, [(5, 2, 8)], [], [(5, 2, 2, 6), (2, 2, 6)]),
+        ("Einsum", {"equation": "...ij,...jk"}, [(3, 1, 2, 5), (4, 5, 6)], [], [(3, 4, 2, 6)]),
+        ("Pad", {}, [(3, 4), (2,), (), (1,)], [None, (1, 2), None, (1,)], [(3, 7)]),
+        ("NonZero", {}, [(3, 4)], [], [(2, None)]),
+    ],
+)  # fmt: skip
+def test_an_operator_of_onnx(
+    op: str, attributes: dict[str, Any], shapes: list[Any], values: list[Any], expected: list[Any]
+) -> None:
+    found = onnx_rules._Onnx().results(
+        Node("made", op, attributes=attributes), shapes, values or [None] * len(shapes)
+    )
+    assert list(found.shapes)[: len(expected)] == expected

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import struct
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +14,14 @@ from edgestudio.model.analysis import analyse
 from edgestudio.model.dimensions import symbols
 from edgestudio.model.formats.pickle_text import Made, Named
 from edgestudio.model.formats.torch_code import CodeReader
+from edgestudio.model.formats.torch_export import _expression
 from edgestudio.model.formats.torch_parts import Methods
 from edgestudio.model.formats.torch_shapes import infer_shapes
 from edgestudio.model.formats.torch_values import Placed
 from edgestudio.model.graph import Model, Tensor
+from edgestudio.model.reading import read_model
 from edgestudio.model.sizes import names_in, size_of
+from tests.model.made import torch_pickle
 
 
 def _model(body: str, weights: dict[str, tuple[int, ...]] | None = None) -> Model:
@@ -101,3 +107,56 @@ def test_a_size_that_changes_from_round_to_round_is_unknown() -> None:
 def test_symbolic_sizes_are_worked_out(text: str, value: int | None) -> None:
     assert size_of(text, {"s0": 4}) == value
     assert names_in("Mod(batch, 2) + time") == ["batch", "time"]
+
+
+def test_a_transposed_convolution_of_a_trace_counts_what_it_spreads() -> None:
+    turned = "[2, 2], [0, 0], [1, 1], True, [0, 0], 1, False, False, True, True"
+    code = f"return torch._convolution(x, self.w, None, {turned})"
+    bound = infer_shapes(_model(code, {"w": (4, 3, 2, 2)}), {"x:0": 1, "x:2": 5, "x:3": 6})
+    assert [bound.main.tensors[index].shape for index in bound.main.outputs] == [(1, 3, 10, 12)]
+    assert analyse(bound, bound).macs == 4 * 5 * 6 * 3 * 4
+
+
+def test_a_product_of_a_list_of_tensors_counts() -> None:
+    code = 'return torch.einsum("bhtd,bhsd->bhts", [x, x])'
+    model = _model(code)
+    assert _shapes(model, 2, 3, 5, 4) == [(2, 3, 5, 5)]
+    bound = infer_shapes(model, {f"x:{axis}": size for axis, size in enumerate((2, 3, 5, 4))})
+    assert analyse(bound, bound).macs == 2 * 3 * 5 * 5 * 4
+
+
+def test_a_constant_that_divides_a_size_is_read_from_the_archive(tmp_path: Path) -> None:
+    text = (
+        "class Net(Module):\n  __parameters__ = []\n  __buffers__ = []\n  def forward(self, x):\n"
+        "    n = torch.floor_divide(ops.prim.NumToTensor(torch.size(x, 1)), CONSTANTS.c0)\n"
+        "    return torch.reshape(x, [-1, int(n)])\n"
+    )
+    tensor = torch_pickle({"c": ("0", 0, (), ())}, 1).replace(b"FloatStorage", b"LongStorage")
+    # The dict's one value in a tuple, as the archive keeps its constants.
+    constants = b"\x80\x02(" + tensor[tensor.index(b"ctorch._utils") : -2] + b"t."
+    path = tmp_path / "net.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", b"\x80\x02c__torch__\nNet\n)\x81}b.")
+        archive.writestr("net/constants.pkl", constants)
+        archive.writestr("net/constants/0", struct.pack("<q", 4))
+        archive.writestr("net/code/__torch__.py", text)
+        archive.writestr("net/version", "3")
+    model = infer_shapes(read_model(path), {"x:0": 2, "x:1": 12})
+    assert [model.main.tensors[index].shape for index in model.main.outputs] == [(8, 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "sizes", "expected"),
+    [
+        ("Symbol('s0', positive=True, integer=True)", "s0", {"s0": 7}, 7),
+        ("Add(FloorDiv(Add(Symbol('s0', integer=True), Integer(-1)), Integer(2)), Integer(1))",
+         "(s0 + -1) // 2 + 1", {"s0": 8}, 4),
+        ("Mul(Integer(4), Pow(Symbol('s27', positive=True), Integer(2)))", "4 * s27 ** 2", {"s27": 3}, 36),
+        ("Mul(Symbol('s0')", "Mul(Symbol('s0')", {"s0": 8}, None),
+    ],
+)  # fmt: skip
+def test_sizes_as_newer_exports_write_them(
+    text: str, shown: str, sizes: dict[str, int], expected: int | None
+) -> None:
+    assert _expression(text) == shown
+    assert size_of(shown, sizes) == expected

@@ -226,6 +226,8 @@ class CodeReader:
                 builder.describe(index, value.dtype, value.shape, kind, value.size_bytes)
                 if value.quantization is not None:
                     builder.quantizations[index] = value.quantization
+                if value.values is not None:
+                    builder.values[index] = value.values
                 self.used_weights.add(value.name)
             return index
         return -1

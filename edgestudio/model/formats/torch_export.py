@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from typing import Any
@@ -20,6 +21,11 @@ _DTYPES = {
     30: "float8_e5m2", 31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz",
 }  # fmt: skip
 _SYMBOLIC = {"int": "int64", "float": "float64", "bool": "bool"}
+_WRITTEN: dict[str, ast.operator] = {
+    "Add": ast.Add(), "Mul": ast.Mult(), "FloorDiv": ast.FloorDiv(), "CleanDiv": ast.FloorDiv(), "Pow": ast.Pow(),
+    "Mod": ast.Mod(), "PythonMod": ast.Mod(),
+}  # fmt: skip
+_LONGEST_EXPRESSION = 20_000
 _MAX_PROGRAM_BYTES = 512 << 20
 
 
@@ -150,8 +156,34 @@ def _tensor(value: dict[str, Any]) -> tuple[str, tuple[Dimension, ...]]:
             dims.append(int(size["as_int"]))
         else:
             expression = size.get("as_expr") or {}
-            dims.append(str(expression.get("expr_str") or "") or None)
+            dims.append(_expression(str(expression.get("expr_str") or "")) or None)
     return dtype_of(value.get("dtype")), tuple(dims)
+
+
+def _expression(text: str) -> str:
+    """A size as people write it; newer versions write how SymPy would build it, Add(Symbol('s0', …), Integer(1))."""
+    if "Symbol(" not in text or len(text) > _LONGEST_EXPRESSION:
+        return text
+    plain = re.sub(r"Symbol\('(\w+)'[^()]*\)", r"\1", text)
+    try:
+        tree = ast.parse(re.sub(r"Integer\((-?\d+)\)", r"(\1)", plain), mode="eval")
+        return ast.unparse(_Written().visit(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return text
+
+
+class _Written(ast.NodeTransformer):
+    """Puts operators in the place of the calls that stand for them."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        kind = _WRITTEN.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        if kind is None or len(node.args) < 2:
+            return node
+        first, *others = node.args
+        for other in others:
+            first = ast.BinOp(first, kind, other)
+        return first
 
 
 def _names(argument: dict[str, Any]) -> list[str]:

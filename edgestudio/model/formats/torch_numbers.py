@@ -45,6 +45,8 @@ def numbers_of(word: str, arguments: Sequence[Any]) -> Values:
     shape = first.shape if isinstance(first, Argument) else None
     if word in ("size", "shape", "dim", "ndim", "numel"):
         return None if shape is None else _sizes(word, shape, arguments)
+    if word == "len" and isinstance(first, (list, tuple)):
+        return (len(first),)
     if word in _TESTS and len(arguments) == 2:
         return _compared(word, *(_whole(item) for item in arguments))
     if word in _TWO_SIDES and len(arguments) > 1:
@@ -54,6 +56,8 @@ def numbers_of(word: str, arguments: Sequence[Any]) -> Values:
     if isinstance(first, Argument) and first.values is not None:
         if word == "len":
             return (len(first.values),)
+        if word == "list":
+            return first.values
         if word in ("__getitem__", "slice"):
             return _picked(word, first.values, arguments)
     return _alone(word, number_of(first), arguments)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from edgestudio.model.formats.torch_calls import Argument, Call, Shape
 from edgestudio.model.graph import Dimension
+from edgestudio.model.shapes.call import Call as Equation
+from edgestudio.model.shapes.rules import shapes_of as shapes_by_rule
 from edgestudio.model.sizes import broadcast, product, slid
 
 Rule = Callable[[Call], Sequence[Shape]]
@@ -316,6 +318,25 @@ def _shuffled(call: Call) -> Sequence[Shape]:
     return [(*head, channels // (by * by) if isinstance(channels, int) else None, *parts)]
 
 
+def _unshuffled(call: Call) -> Sequence[Shape]:
+    *head, channels, height, width = call.shape()
+    by = call.number(1)
+    parts = [size // by if isinstance(size, int) else None for size in (height, width)]
+    return [(*head, product([channels, by * by]), *parts)]
+
+
+def _ranked(call: Call) -> Sequence[Shape]:
+    data = list(call.shape())
+    data[call.number(2, -1)] = call.number(1)
+    return [tuple(data)] * 2
+
+
+def _einsum(call: Call) -> Sequence[Shape]:
+    shapes = call.items(1)
+    rule = Equation("Einsum", {"equation": call.arguments[0]}, shapes, [None] * len(shapes))
+    return shapes_by_rule(rule)
+
+
 def _attended(call: Call) -> Sequence[Shape]:
     return [(*call.shape(0)[:-1], call.shape(2)[-1])] * call.outputs
 
@@ -363,6 +384,7 @@ RULES: dict[str, Rule] = {
                                                   "linear1d", "trilinear3d")},
     "lstm": _recurrent(2), "gru": _recurrent(1), "rnn_tanh": _recurrent(1), "rnn_relu": _recurrent(1),
     **dict.fromkeys(("zeros", "ones", "empty", "rand", "randn", "full"), _made), "pixel_shuffle": _shuffled,
+    "pixel_unshuffle": _unshuffled, "topk": _ranked, "einsum": _einsum,
     "scaled_dot_product_attention": _attended, "quantized.linear": _linear, "quantized.linear_relu": _linear,
     "quantized.linear_dynamic": _linear, "quantized.add": _merged, "quantized.mul": _merged,
     "quantized.add_relu": _merged,

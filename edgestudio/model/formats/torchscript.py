@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import zipfile
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,11 @@ from edgestudio.model.formats.torch_parts import Methods
 from edgestudio.model.formats.torch_shapes import infer_shapes
 from edgestudio.model.formats.torch_values import (
     check_names,
+    described,
     placed_below,
+    placed_of,
+    read_placed,
     small_storage,
-    tensor_of,
     tensors_below,
 )
 from edgestudio.model.graph import Model
@@ -44,7 +47,7 @@ def read(found: Recognised) -> Model:
             raise ModelError(f"{name} is a TorchScript archive without its data.pkl.", hint="Fetch it again.")
         reading = Reading(read_entry(archive, f"{root}data.pkl"))
         warnings = [*found.warnings, *check_names(name, reading)]
-        constants = _constants(archive, f"{root}constants.pkl", name)
+        constants = _constants(archive, root, name)
         version = (
             read_entry(archive, f"{root}version").decode("ascii", "replace").strip()
             if f"{root}version" in names
@@ -89,14 +92,28 @@ def read(found: Recognised) -> Model:
     return infer_shapes(model)
 
 
-def _constants(archive: zipfile.ZipFile, entry: str, name: str) -> list[Any]:
+def _constants(archive: zipfile.ZipFile, root: str, name: str) -> list[Any]:
+    """The constants that the code refers to; of single whole numbers, which sizes are made of, the value as well."""
+    entry = f"{root}constants.pkl"
     if entry not in archive.namelist():
         return []
     reading = Reading(read_entry(archive, entry))
     check_names(name, reading)
     value = reading.value
     items = list(value) if isinstance(value, (list, tuple)) else []
-    return [tensor_of(f"CONSTANTS.c{at}", item) or item for at, item in enumerate(items)]
+    found: list[Any] = []
+    for at, item in enumerate(items):
+        placed = placed_of(item)
+        if placed is None:
+            found.append(item)
+            continue
+        tensor = described(f"CONSTANTS.c{at}", placed)
+        if placed.shape == () and placed.dtype in ("int64", "int32"):
+            storage = small_storage(archive, f"{root}constants/", placed.storage)
+            number = None if storage is None else read_placed(storage, placed)
+            tensor = tensor if number is None else replace(tensor, values=(int(number),))
+        found.append(tensor)
+    return found
 
 
 def _code(archive: zipfile.ZipFile, prefix: str, names: list[str]) -> Methods:

@@ -29,7 +29,7 @@ def einsum(call: Call) -> Shape:
     terms, arrow, result = equation.partition("->")
     if not arrow:
         letters = sorted(re.findall(r"[A-Za-z]", terms))
-        result = "".join(letter for letter in letters if letters.count(letter) == 1)
+        result = "..." * ("..." in terms) + "".join(x for x in letters if letters.count(x) == 1)
     sizes: dict[str, Dimension] = {}
     rests: list[Shape] = []
     for slot, term in enumerate(terms.split(",")):

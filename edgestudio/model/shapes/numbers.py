@@ -95,6 +95,8 @@ def _reduced(rule: Callable[[list[Any]], Any]) -> Callable[[Call], Values]:
         numbers = call.numbers(0)
         if len(call.shapes) > 1 and call.values[1] == ():
             return tuple(numbers)
+        if len(call.shape(0)) > 1:
+            raise LookupError("axes")
         return (None if None in numbers else rule(numbers),)
 
     return values
@@ -154,7 +156,8 @@ def _padded(call: Call) -> Values:
     if edges.min() < 0 or edges.max() > _MAX_COUNT:
         raise ValueError("paddings")
     filler = call.number(2) if len(call.values) > 2 else 0
-    return tuple(np.pad(_table(call), edges, constant_values=filler).ravel().tolist())
+    found = np.pad(_table(call), edges, constant_values=filler).ravel().tolist()
+    return tuple(item if item is None else int(item) for item in found)
 
 
 def _filled(call: Call) -> Values:
