@@ -43,11 +43,11 @@ class TrustClock:
     @property
     def quality(self) -> Clock:
         """ "bad" when the board's own clock says a time that has provably passed."""
-        return "ok" if self._wall() + self._offset_s >= self._floor else "bad"
+        return "ok" if self._own() >= self._floor else "bad"
 
     def now(self) -> float:
         """The best guess, Unix seconds: the corrected wall clock, and never below the floor."""
-        return max(self._wall() + self._offset_s, self._floor)
+        return max(self._own(), self._floor)
 
     def raise_floor(self, proven: float) -> None:
         """It is at least `proven` (Unix seconds), when something signed was made; a year ahead is not believed."""
@@ -66,7 +66,7 @@ class TrustClock:
             self._floor = studio_time
         if wall < self._floor <= studio_time:
             self._offset_s = studio_time - wall
-        self._ahead_s = wall + self._offset_s - studio_time
+        self._ahead_s = self._own() - studio_time
         self._is_confirmed = abs(self._ahead_s) <= FAR_AHEAD_S
         self.keep()
 
@@ -81,7 +81,7 @@ class TrustClock:
 
     def keep(self) -> None:
         """Write the time down now and then, so that after a power cut it is not 1970 again."""
-        own = self._wall() + self._offset_s
+        own = self._own()
         # A year that nobody confirmed would make every release look expired for ever.
         is_likely = self._is_confirmed or own <= self._floor + _SOON_S
         if self.quality == "ok" and self._ahead_s <= FAR_AHEAD_S and is_likely:
@@ -92,6 +92,13 @@ class TrustClock:
             except OSError:
                 return  # a full or read-only disk must not stop the clock
             self._kept = self._floor
+
+    def _own(self) -> float:
+        """The board's clock, corrected as a studio said; one that was set since then needs no correction any more."""
+        wall = self._wall()
+        if wall >= self._floor:
+            self._offset_s = 0.0
+        return wall + self._offset_s
 
     def _read(self) -> float:
         try:

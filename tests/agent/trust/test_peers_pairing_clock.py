@@ -212,6 +212,23 @@ def test_a_board_without_a_clock_never_believes_it_is_1970(tmp_path: Path) -> No
     assert clock.now() == pytest.approx(BUILT_UNIX_S + 10 * DAY_S)
 
 
+def test_a_clock_that_is_set_after_a_studio_corrected_it_is_not_corrected_twice(tmp_path: Path) -> None:
+    """As a board without a battery does: it wakes in 1970, is told the time, and then hears it from the network."""
+    wall = Wall(5.0)
+    clock = TrustClock(tmp_path / "clock", wall=wall)
+    now = BUILT_UNIX_S + 10 * DAY_S
+    clock.offer(now)
+    wall.now = now + 60
+    clock.keep()
+    assert clock.now() == pytest.approx(now + 60)
+    clock.offer(now + 60)
+    clock.check_install()
+    wall.now = 5.0
+    assert clock.now() == clock.floor
+    clock.offer(now + 120)
+    assert clock.now() == pytest.approx(now + 120)
+
+
 def test_time_is_kept_over_a_restart(tmp_path: Path) -> None:
     TrustClock(tmp_path / "clock", wall=Wall(BUILT_UNIX_S + 50 * DAY_S)).keep()
     again = TrustClock(tmp_path / "clock", wall=Wall(0.0))
