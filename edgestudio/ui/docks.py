@@ -101,7 +101,7 @@ class Docks(QObject):
         window.tabifyDockWidget(docks["jobs"], docks["notices"])
         docks["recipe"].raise_()
         docks["timeline"].raise_()
-        left, right = min(340, max(240, width * 22 // 100)), min(360, max(240, width // 4))
+        left, right = min(340, max(280, width * 22 // 100)), min(360, max(240, width // 4))
         window.resizeDocks([docks["library"], docks["recipe"]], [left, right], Qt.Orientation.Horizontal)
         window.resizeDocks(
             [docks["library"], docks["devices"]],

@@ -208,3 +208,14 @@ def test_a_board_that_was_started_here_and_has_ended_starts_again(panel: Devices
     assert not push.isVisible()
     start.click()
     assert bench.runs == [("board.start", {"board": "b1"})]
+
+
+def test_a_card_is_as_narrow_as_its_dock(qtbot, bench: Bench) -> None:
+    panel = DevicesPanel(bench.desk)
+    qtbot.addWidget(panel)
+    bench.put(board())
+    panel.resize(240, 400)
+    panel.show()
+    qtbot.waitUntil(lambda: 0 < panel.cards["b1"].width() <= 240)
+    card = panel.cards["b1"]
+    assert card.mapTo(panel, card.rect().topRight()).x() < panel.width()

@@ -8,6 +8,7 @@ from PySide6.QtCore import QMargins, QRect, QSize, Qt
 from PySide6.QtWidgets import QLayout, QLayoutItem, QWidget
 
 _BETWEEN_ROWS = 2
+_LEAST_PX = 180
 
 
 class _Wrapping(QLayout):
@@ -65,7 +66,10 @@ class _Wrapping(QLayout):
 
 
 class FlowLayout(_Wrapping):
-    """Items are at least `column_width` px wide and at most `widest`; a row is as tall as its tallest item."""
+    """Items are `column_width` px wide or more, `widest` at most, and less where there is no room for one.
+
+    A row is as tall as its tallest item.
+    """
 
     def __init__(self, column_width: int, spacing: int = 8, margin: int = 8, widest: int = 360) -> None:
         super().__init__(spacing, margin)
@@ -80,7 +84,8 @@ class FlowLayout(_Wrapping):
         margins = self.contentsMargins()
         tallest = max((item.minimumSize().height() for item in self._items), default=0)
         return QSize(
-            self._column_width + margins.left() + margins.right(), tallest + margins.top() + margins.bottom()
+            min(self._column_width, _LEAST_PX) + margins.left() + margins.right(),
+            tallest + margins.top() + margins.bottom(),
         )
 
     def _arrange(self, rect: QRect, *, moves: bool) -> int:
