@@ -39,7 +39,7 @@ class Listener:
         self._handshake_timeout_s = handshake_timeout_s
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
         self._live: list[tuple[socket.socket, str]] = []
 
     @property
@@ -63,9 +63,13 @@ class Listener:
     async def close(self) -> None:
         """Stop listening and give up handshakes; connections that are up are the server's to close."""
         tasks = [*self._accepting, *self._handshakes]
+        handshakes = dict(self._handshakes)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for task, accepted in handshakes.items():
+            if task.cancelled():  # before its first step it could close nothing itself
+                accepted.close()
         for listening in self._sockets:
             listening.close()
         self._sockets, self._accepting = [], []
@@ -92,8 +96,8 @@ class Listener:
                 continue
             self._live.append((accepted, host))
             task = asyncio.ensure_future(self._serve(accepted))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            self._handshakes[task] = accepted
+            task.add_done_callback(self._handshakes.pop)
 
     def _admit(self, host: str) -> bool:
         self._live = [(s, h) for s, h in self._live if s.fileno() != -1]

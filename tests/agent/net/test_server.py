@@ -362,6 +362,20 @@ def test_connections_over_the_limit_are_closed_at_the_door(tmp_path: Path) -> No
     run(scenario())
 
 
+def test_a_connection_that_came_last_is_closed_with_the_door() -> None:
+    async def scenario() -> None:
+        door = listener.Listener(asyncio.Protocol, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        await door.open("127.0.0.1", 0)
+        with socket.create_connection(("127.0.0.1", door.port)):
+            while not door._handshakes:  # noqa: ASYNC110  its task has not taken its first step then
+                await asyncio.sleep(0)
+            (accepted,) = door._handshakes.values()
+            await door.close()
+            assert accepted.fileno() == -1
+
+    run(scenario())
+
+
 def test_a_huge_header_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with scene(tmp_path) as s, s.client(s.desk) as client:
