@@ -48,7 +48,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: children would ignore it too
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # started in the background: children would ignore it too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--without-qt"):
         assert not _QT & set(sys.modules), "Qt was imported before the test run could forbid it"

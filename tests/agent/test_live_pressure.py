@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from edgestudio.agent.observe.sensors.reading import Reading
+from edgestudio.agent.run.dispatch import STAND_INS
+from edgestudio.agent.run.queue import CAPACITY
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.runtime.backend import open_session
 from tests.agent import releases
@@ -45,6 +48,42 @@ def test_what_waits_too_long_is_dropped_instead_of_answered_late(tmp_path: Path)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert any(isinstance(answer, Exception) for answer in answers)
         await until(lambda: counted(board, "expired") >= 1)
+
+    run(tmp_path, scenario)
+
+
+def test_a_lighter_model_that_is_slower_than_the_source_lets_nothing_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(board: Supervisor) -> None:
+        folder = tmp_path / "r"
+        folder.mkdir()
+        (folder / "lighter.onnx").write_bytes(releases.MODEL.read_bytes())
+        chain = {"fallback": [{"kind": "model", "file": "lighter.onnx"}]}
+        bay = await pushed(board, folder, chain, files={"lighter": folder / "lighter.onnx"})
+        bay.is_paused = True
+        await until(lambda: bay.live is not None and bay.live._lighter and not bay._elsewhere)
+        assert bay.live is not None
+        gate, answering = asyncio.Event(), bay.live._lighter_answer
+
+        async def slowly(*arguments: Any) -> Any:
+            await gate.wait()
+            return await answering(*arguments)
+
+        monkeypatch.setattr(bay.live, "_lighter_answer", slowly)
+        bay.prefers_lighter = True  # as on a hot board
+        asked = []
+        for item in DIGITS[:24]:
+            asked.append(asyncio.ensure_future(board.infer("digits", {"input": item})))
+            await asyncio.sleep(0.01)
+        await until(lambda: any(task.done() for task in asked))
+        assert len(bay._elsewhere) == STAND_INS
+        gate.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, Exception)]
+        assert {getattr(error, "code", "") for error in refused} == {"busy"}
+        served = [answer["served"] for answer in answers if isinstance(answer, dict)]
+        assert served == ["file:lighter.onnx"] * (STAND_INS + 1 + CAPACITY), "doing, in hand, in the line"
 
     run(tmp_path, scenario)
 

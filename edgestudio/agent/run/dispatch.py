@@ -32,6 +32,11 @@ INPUT_CODES = frozenset(
         "invalid-input",
     }
 )
+STAND_INS = 8
+"""How much work others do at a time: they may be slower than the source, and what waits for them must not grow.
+
+Twice as much as may be asked of a server at once: the model itself goes on with the rest.
+"""
 SOURCE_CODES = frozenset({"source-ended", "no-camera", "no-opencv", "no-file"})
 
 
@@ -55,6 +60,8 @@ class Dispatcher:
         self._keeper = keeper
         self._ready = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._elsewhere: set[asyncio.Task[None]] = set()
+        """Work that others do at the moment."""
 
     async def ask_work(
         self, work: Work, *, deadline_s: float | None, priority: int = NORMAL
@@ -90,7 +97,8 @@ class Dispatcher:
             return self.serving
         if self.live is not None and self.live.has_fallback and not job.work.is_passed_on:
             work = job.work if job.work.kind != "tick" else Work("sample")
-            self._spawn(self._rescue(job, work, no_model(self.model)))
+            await self._room()
+            self._spawn_elsewhere(self._rescue(job, work, no_model(self.model)))
             return None
         if job.answer is None:
             return None
@@ -113,17 +121,22 @@ class Dispatcher:
                     self._failed(job, work, error)
                     continue
             live = None if self.observers else self._live_for(job, seat)  # a trial is about this model alone
+            other = None
             if live is not None and self.prefers_remote and live.may_ask_remote:
-                self._spawn(self._aside(job, work, seat, waited_ms, live.remotely(work)))
+                other = live.remotely
             elif live is not None and self.prefers_lighter and live.has_lighter:
-                self._spawn(self._aside(job, work, seat, waited_ms, live.lightened(work)))
+                other = live.lightened
             elif live is not None and live.is_overloaded(waited_ms):
-                self._spawn(self._aside(job, work, seat, waited_ms, live.instead(work)))
+                other = live.instead
+            if other is not None:
+                await self._room()
+                self._spawn_elsewhere(self._aside(job, work, seat, waited_ms, other(work)))
             else:
                 taken.append((job, sample, work, waited_ms))
         answers = await self._answers(seat, [work for _, _, work, _ in taken])
         for (job, sample, work, waited_ms), answer in zip(taken, answers, strict=True):
             if isinstance(answer, EdgeStudioError):
+                await self._room()
                 self._failed(job, work, answer)
             else:
                 self._answered(job, sample, answer, seat, waited_ms)
@@ -163,8 +176,11 @@ class Dispatcher:
         if live is not None:
             live.note(answer)
             if live.doubts(answer):
-                self._spawn(self._improve(job, live, answer))
-                return
+                if self._has_room:
+                    self._spawn_elsewhere(self._improve(job, live, answer))
+                    return
+                answer["degraded"] = True
+                self.window.count("degraded")
         self._settle(job, answer, live)
 
     def _live_for(self, job: Job, seat: Seat) -> LivePipeline | None:
@@ -223,7 +239,7 @@ class Dispatcher:
             for observer in self.observers:
                 observer.observe_error()
             if self.live is not None and self.live.has_fallback and not work.is_passed_on:
-                self._spawn(self._rescue(job, work, error))
+                self._spawn_elsewhere(self._rescue(job, work, error))
                 return
         if job.answer is not None and not job.answer.done():
             job.answer.set_exception(error)
@@ -241,10 +257,25 @@ class Dispatcher:
             self.serving.is_at_end = True
             self._keeper.event("source.ended", "The source has come to its end.", model=self.model)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _spawn_elsewhere(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._spawn(work)
+        self._elsewhere.add(task)
+        task.add_done_callback(self._elsewhere.discard)
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._elsewhere) < STAND_INS
+
+    async def _room(self) -> None:
+        """Wait until others have room for one more; meanwhile what waits is in the bounded line, and may be dropped."""
+        while not self._has_room:
+            await asyncio.wait(self._elsewhere, return_when=asyncio.FIRST_COMPLETED)
 
 
 def no_model(model: str) -> DeviceError:
