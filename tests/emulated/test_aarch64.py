@@ -25,7 +25,16 @@ FILES = sorted(str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT /
 TIMES_SLOWER = 20
 TEST_S, FILE_S = 900, 7200
 # What cannot be shown by an emulated process: test -> what happened when it was tried.
-BEYOND: dict[str, str] = {}
+_NO_LIMIT = "the emulator keeps limits on memory from the kernel: /proc shows `unlimited`"
+_ENDLESS = (
+    "ONNX Runtime 1.22 does not load the endless model within the two minutes that a load may take there"
+)
+BEYOND = {
+    "tests/agent/test_host.py::test_the_child_is_confined_and_knows_no_secret": _NO_LIMIT,
+    "tests/agent/test_host.py::test_memory_runs_out_for_the_model_before_it_does_for_the_board": _NO_LIMIT,
+    "tests/agent/test_host.py::test_a_model_that_never_ends_is_killed_at_its_deadline": _ENDLESS,
+    "tests/agent/test_host.py::test_a_cancelled_request_never_gives_its_answer_to_the_next": _ENDLESS,
+}
 
 
 @pytest.fixture(scope="module")
