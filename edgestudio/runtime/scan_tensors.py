@@ -99,7 +99,10 @@ def _whole(stored: memoryview | None, dtype: str, elements: int) -> tuple[int, .
     """Reals as whole numbers, None where one is none."""
     if stored is None or len(stored) != elements * np.dtype(dtype).itemsize:
         return None
-    reals = np.frombuffer(stored, dtype).astype(np.float64)
+    with np.errstate(
+        invalid="ignore"
+    ):  # ARM processors tell of a signalling NaN, which is no whole number anyway
+        reals = np.frombuffer(stored, dtype).astype(np.float64)
     is_whole = bool((np.isfinite(reals) & (reals == np.trunc(reals))).all())
     return tuple(int(number) for number in reals) if is_whole else None
 
