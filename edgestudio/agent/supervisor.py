@@ -79,7 +79,7 @@ class Supervisor:
             lambda: self.clock.quality,
             self.clock.now,
         )
-        self.recorder = Recorder(settings.data_dir / "spool", origin)
+        self.recorder = Recorder(settings.data_dir / "spool", origin, self.peers.fingerprints)
         self.pairing = PairingWindow(self.identity.fingerprint, self.peers, self.emit_event)
         board = simulate.profile(settings.simulate) if settings.simulate else None
         self.facts = BoardFacts.of_this_board(settings.sysroot, board.hardware if board else None)
@@ -284,9 +284,9 @@ class Supervisor:
         """Records (`win`, `evt`, `install`) from now on; a slow reader loses the oldest and gets a `gap`."""
         return self.recorder.subscribe()
 
-    def acknowledge(self, boot: str, upto: int) -> None:
-        """The studio has kept all records of `boot` up to sequence `upto`; they may be forgotten."""
-        self.recorder.acknowledge(boot, upto)
+    def acknowledge(self, desk: str, boot: str, upto: int) -> None:
+        """The studio `desk` has kept all records of `boot` up to `upto`; once all have, they may be forgotten."""
+        self.recorder.acknowledge(desk, boot, upto)
 
     def emit_event(self, name: str, **fields: Any) -> None:
         """Record an event durably and send it to subscribers; the net layer reports security events so."""

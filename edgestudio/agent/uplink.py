@@ -13,10 +13,10 @@ from typing import Any
 from edgestudio.agent.observe.recorder import Recorder
 from edgestudio.agent.trust.peers import PeerStore
 from edgestudio.runtime.board_policy import load_board_policy
-from edgestudio.runtime.broker import linked, mqtt_library
+from edgestudio.runtime.broker import KeptConnection, linked, mqtt_library
 from edgestudio.runtime.uplink import Uplink
 from edgestudio.wire import uplink as wire
-from edgestudio.wire.errors import EdgeStudioError, RecipeError
+from edgestudio.wire.errors import EdgeStudioError
 from edgestudio.wire.fields import canonical_json
 from edgestudio.wire.identity import Identity
 
@@ -27,6 +27,10 @@ MAX_IN_FLIGHT = 8
 RESEND_S, LONGEST_RESEND_S = 30.0, 600.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 AGAIN_EVERY_S = 0.2
+LISTENS = 1.5
+"""A desk that said nothing for so many times `RESEND_S` was sent all once more and holds nothing up any longer; it
+asks for what it missed when it is there again."""
+
 PUBLISH_S = 20.0
 
 
@@ -57,44 +61,34 @@ class BoardUplink:
         self._in_flight: deque[tuple[float, int]] = deque()
         """(when it was sent, last sequence) of each batch that nobody acknowledged yet."""
         self._resend_s = RESEND_S
+        self._heard: dict[str, tuple[float, int]] = {}
+        """(when it was heard, up to where it has all) of each desk on this connection."""
         self._heard_again = 0.0
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._kept = KeptConnection(
+            lambda: linked(way, f"es-{self._board[:20]}"), wire.topic(way.fleet, self._board, wire.ACK),
+            self._talk, self._tell, pauses_s=(FIRST_PAUSE_S, LONGEST_PAUSE_S),
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to connect; returns at once."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="uplink")
+        self._kept.start()
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._kept.stop()
 
-    async def _run(self) -> None:
-        pause_s, is_told = FIRST_PAUSE_S, False
-        while True:
-            try:
-                async with linked(self._way, f"es-{self._board[:20]}") as client:
-                    await client.subscribe(wire.topic(self._way.fleet, self._board, wire.ACK), qos=1)
-                    if is_told:
-                        self._report("uplink.works", text="The broker is connected again.")
-                    pause_s, is_told = FIRST_PAUSE_S, False
-                    self._begin_behind(self._recorder.acknowledged_seq())
-                    await self._talk(client)
-            except EdgeStudioError as error:
-                if not is_told:
-                    text = f"Nothing goes to the broker: {error.in_full}"
-                    self._report("uplink.failed", text=text, level="warning", code=error.code)
-                is_told = True
-                if isinstance(error, RecipeError):
-                    return  # nothing that waiting would mend
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+    def _tell(self, error: EdgeStudioError | None) -> None:
+        if error is None:
+            self._report("uplink.works", text="The broker is connected again.")
+            return
+        text = f"Nothing goes to the broker: {error.in_full}"
+        self._report("uplink.failed", text=text, level="warning", code=error.code)
 
     async def _talk(self, client: Any) -> None:
         """Send and listen until one of them ends; raises what ended it."""
+        self._heard.clear()
+        self._begin_behind(self._recorder.acknowledged_seq())
         tasks = [asyncio.ensure_future(work) for work in (self._send(client), self._listen(client))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +124,15 @@ class BoardUplink:
         """What was not acknowledged in time is sent again, ever more seldom while nobody listens."""
         if self._in_flight and time.monotonic() - self._in_flight[0][0] > self._resend_s:
             self._resend_s = min(LONGEST_RESEND_S, 2 * self._resend_s)
-            self._begin_behind(min(self._cursor, self._recorder.acknowledged_seq()))
+            self._begin_behind(min(self._cursor, self._everybody_has()))
+
+    def _everybody_has(self) -> int:
+        """Up to here all desks have everything that were heard lately; what others miss is theirs to ask for."""
+        since = time.monotonic() - LISTENS * RESEND_S
+        listening = [upto for at, upto in self._heard.values() if at > since]
+        if listening:
+            return min(listening)
+        return max((upto for _, upto in self._heard.values()), default=self._recorder.acknowledged_seq())
 
     def _begin_behind(self, seq: int) -> None:
         self._cursor = max(0, seq)
@@ -161,16 +163,19 @@ class BoardUplink:
                 self._hear(bytes(message.payload or b""))
 
     def _hear(self, data: bytes) -> None:
-        _, body = wire.unseal(data, wire.ACK, self._board, self._certificate)
+        desk, body = wire.unseal(data, wire.ACK, self._board, self._certificate)
         said = wire.Acknowledgement.from_dict(body)
-        self._recorder.acknowledge(said.boot, said.upto)
-        self._resend_s = RESEND_S
-        while self._in_flight and self._in_flight[0][1] <= said.upto:
-            self._in_flight.popleft()
+        if said.is_kept:
+            self._recorder.acknowledge(desk, said.boot, said.upto)
         now = time.monotonic()
+        self._heard[desk] = (now, min(said.upto, self._recorder.last_seq))
+        self._resend_s = RESEND_S
+        everybody_has = self._everybody_has()
+        while self._in_flight and self._in_flight[0][1] <= everybody_has:
+            self._in_flight.popleft()
         if said.again and now - self._heard_again >= AGAIN_EVERY_S:
             self._heard_again = now
-            self._begin_behind(min(said.upto, self._recorder.last_seq))
+            self._begin_behind(everybody_has)
         self._wake.set()
 
     def _certificate(self, fingerprint: str) -> str | None:

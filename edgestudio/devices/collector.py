@@ -12,10 +12,10 @@ from typing import Any
 
 from edgestudio.devices.known import KnownBoard
 from edgestudio.devices.record_order import Record, RecordOrder
-from edgestudio.runtime.broker import linked
+from edgestudio.runtime.broker import Attempts, linked
 from edgestudio.runtime.uplink import Uplink
 from edgestudio.wire import uplink as wire
-from edgestudio.wire.errors import EdgeStudioError, RecipeError
+from edgestudio.wire.errors import EdgeStudioError
 from edgestudio.wire.identity import Identity
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
@@ -35,6 +35,8 @@ class _Board:
 class Collector:
     """One connection to the broker for all boards.
 
+    With `keeps` a record that was had is kept here, and the boards need not keep it for this studio.
+
     `boards` gives the paired boards, `newest` where the reader stands in one's records (see `RecordOrder`), and
     `on_problem` hears once why nothing arrives, and None when it does again.
     """
@@ -46,47 +48,41 @@ class Collector:
         boards: Callable[[], Iterable[KnownBoard]],
         newest: Callable[[str], tuple[str, int] | None],
         on_problem: Callable[[EdgeStudioError | None], None] = lambda _: None,
+        *,
+        keeps: bool = True,
     ) -> None:
         self._way = way
         self._sealer = wire.Sealer(identity)
         self._boards = boards
         self._newest = newest
-        self._on_problem = on_problem
+        self._keeps = keeps
+        self._attempts = Attempts(on_problem, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._known: dict[str, _Board] = {}
-        self.is_connected = False
         self.refused = 0
         """Messages that were not from a paired board, or damaged."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether records can come."""
+        return self._attempts.is_connected.is_set()
 
     async def records(self) -> AsyncGenerator[tuple[str, Record], None]:
         """(board, record) for as long as the caller listens; a record counts as had once the next one is asked for.
 
         Reconnects with growing pauses. Raises RecipeError where waiting would mend nothing.
         """
-        pause_s, problem = FIRST_PAUSE_S, ""
-        while True:
-            try:
-                async with linked(self._way, f"es-studio-{secrets.token_hex(6)}") as client:
-                    await client.subscribe(wire.topic(self._way.fleet, "+", wire.RECORDS), qos=1)
-                    for board in await asyncio.to_thread(lambda: list(self._boards())):
-                        await self._ask(client, board.fingerprint)
-                    if problem:
-                        self._on_problem(None)
-                    pause_s, problem, self.is_connected = FIRST_PAUSE_S, "", True
-                    async for message in client.messages:
-                        board_id = wire.board_of(str(message.topic))
-                        data = bytes(message.payload or b"")
-                        async with contextlib.aclosing(self._received(client, board_id, data)) as fresh:
-                            async for record in fresh:
-                                yield board_id, record
-            except RecipeError:
-                raise
-            except EdgeStudioError as error:
-                if not problem:
-                    self._on_problem(error)
-                problem = error.message
-            self.is_connected = False
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+        async for attempt in self._attempts:
+            async with attempt, linked(self._way, f"es-studio-{secrets.token_hex(6)}") as client:
+                await client.subscribe(wire.topic(self._way.fleet, "+", wire.RECORDS), qos=1)
+                for board in await asyncio.to_thread(lambda: list(self._boards())):
+                    await self._ask(client, board.fingerprint)
+                self._attempts.works()
+                async for message in client.messages:
+                    board_id = wire.board_of(str(message.topic))
+                    data = bytes(message.payload or b"")
+                    async with contextlib.aclosing(self._received(client, board_id, data)) as fresh:
+                        async for record in fresh:
+                            yield board_id, record
 
     async def _received(self, client: Any, board_id: str, data: bytes) -> AsyncGenerator[Record, None]:
         try:
@@ -121,7 +117,7 @@ class Collector:
             await self._say(client, board_id, board.order.last or ("", 0), again=True)
 
     async def _say(self, client: Any, board_id: str, last: tuple[str, int], *, again: bool) -> None:
-        body = wire.Acknowledgement(last[0], last[1], again).to_dict()
+        body = wire.Acknowledgement(last[0], last[1], again, self._keeps).to_dict()
         message = self._sealer.seal(wire.ACK, board_id, body)
         where = wire.topic(self._way.fleet, board_id, wire.ACK)
         await client.publish(where, message, qos=1, timeout=PUBLISH_S)

@@ -1,4 +1,4 @@
-"""Connections to an MQTT broker through aiomqtt, where that is installed; it is imported on use only."""
+"""Connections to an MQTT broker through aiomqtt, kept through its absences; imported on use only."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import importlib
 import logging
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Self
 
 from edgestudio.runtime.board_policy import BoardPolicy
 from edgestudio.runtime.live import Broker
@@ -74,6 +74,105 @@ async def _explained(client: Any, host: str, port: int) -> AsyncIterator[Any]:
             hint="Check its address, and that it runs.",
             code="no-broker",
         ) from error
+
+
+class Attempts:
+    """One try after another at something that a broker's absence ends, for ever, with growing pauses between.
+
+    `async for attempt in attempts: async with attempt: …; attempts.works()`. `tell(error)` hears once that it does
+    not work, `tell(None)` that it does again. A RecipeError leaves the loop: waiting would mend nothing.
+    """
+
+    def __init__(
+        self, tell: Callable[[EdgeStudioError | None], None], first_pause_s: float, longest_pause_s: float
+    ) -> None:
+        self._tell = tell
+        self._first_pause_s, self._longest_pause_s = first_pause_s, longest_pause_s
+        self._pause_s = 0.0
+        self._is_told = self._is_begun = False
+        self.is_connected = asyncio.Event()
+
+    def works(self) -> None:
+        """This attempt is connected and can be used."""
+        if self._is_told:
+            self._tell(None)
+        self._pause_s, self._is_told = 0.0, False
+        self.is_connected.set()
+
+    def __aiter__(self) -> Self:
+        self._is_begun = False
+        return self
+
+    async def __anext__(self) -> AbstractAsyncContextManager[None]:
+        if self._is_begun:
+            self._pause_s = min(self._longest_pause_s, max(self._first_pause_s, 2 * self._pause_s))
+            await asyncio.sleep(self._pause_s)
+        self._is_begun = True
+        return self._attempt()
+
+    @asynccontextmanager
+    async def _attempt(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except RecipeError:
+            raise
+        except EdgeStudioError as error:
+            if not self._is_told:
+                self._tell(error)
+            self._is_told = True
+        finally:
+            self.is_connected.clear()
+
+
+class KeptConnection:
+    """A subscription that lasts from `start` to `stop`: `talk(client)` is begun anew whenever the broker is back.
+
+    `connect()` gives a client as `connected` and `linked` do, `topic` and `qos` are what is subscribed to, and `tell`
+    hears what becomes of it as in `Attempts`; a RecipeError ends it once it was told.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[Any]],
+        topic: str,
+        talk: Callable[[Any], Awaitable[None]],
+        tell: Callable[[EdgeStudioError | None], None],
+        *,
+        qos: int = 1,
+        pauses_s: tuple[float, float],
+    ) -> None:
+        self._connect = connect
+        self._topic, self._qos = topic, qos
+        self._talk = talk
+        self._tell = tell
+        self._attempts = Attempts(tell, *pauses_s)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_connected(self) -> asyncio.Event:
+        """Set while the subscription stands."""
+        return self._attempts.is_connected
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"broker {self._topic}")
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        try:
+            async for attempt in self._attempts:
+                async with attempt, self._connect() as client:
+                    await client.subscribe(self._topic, qos=self._qos)
+                    self._attempts.works()
+                    await self._talk(client)
+        except RecipeError as error:
+            self._tell(error)
 
 
 def mqtt_library() -> Any:

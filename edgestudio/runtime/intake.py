@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from edgestudio.runtime.board_policy import FILE_NAME, BoardPolicy
-from edgestudio.runtime.broker import connected
+from edgestudio.runtime.broker import KeptConnection, connected
 from edgestudio.runtime.live import HttpSource, MqttSource
 from edgestudio.runtime.payload import kind_of_type
 from edgestudio.runtime.policies import Priority
@@ -103,47 +103,38 @@ class MqttIntake:
 
     def __init__(self, source: MqttSource, policy: BoardPolicy, offer: Offer, report: Report) -> None:
         self._source = source
-        self._policy = policy
         self._offer = offer
         self._report = report
-        self._task: asyncio.Task[None] | None = None
-        self.is_connected = asyncio.Event()
+        self._kept = KeptConnection(
+            lambda: connected(source.broker, policy), source.topic, self._receive, self._tell,
+            qos=source.qos, pauses_s=(FIRST_PAUSE_S, LONGEST_PAUSE_S),
+        )  # fmt: skip
         self.refused = 0
         """Messages that were too large."""
 
+    @property
+    def is_connected(self) -> asyncio.Event:
+        """Set while items can come."""
+        return self._kept.is_connected
+
     async def start(self) -> None:
         """Begin to connect; returns at once."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="mqtt-source")
+        self._kept.start()
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._kept.stop()
 
-    async def _run(self) -> None:
-        pause_s, is_told = FIRST_PAUSE_S, False
-        while True:
-            try:
-                async with connected(self._source.broker, self._policy) as client:
-                    await client.subscribe(self._source.topic, qos=self._source.qos)
-                    self.is_connected.set()
-                    if is_told:
-                        self._report("source.works", "The MQTT source is connected again.", level="info")
-                    pause_s, is_told = FIRST_PAUSE_S, False
-                    async for message in client.messages:
-                        await self._received(bytes(message.payload or b""))
-            except EdgeStudioError as error:
-                if not is_told:
-                    text = f"The MQTT source has no items: {error.in_full}"
-                    self._report("source.failed", text, level="warning", code=error.code)
-                is_told = True
-                if isinstance(error, RecipeError):
-                    return  # nothing that waiting would mend
-            self.is_connected.clear()
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+    def _tell(self, error: EdgeStudioError | None) -> None:
+        if error is None:
+            self._report("source.works", "The MQTT source is connected again.", level="info")
+            return
+        text = f"The MQTT source has no items: {error.in_full}"
+        self._report("source.failed", text, level="warning", code=error.code)
+
+    async def _receive(self, client: Any) -> None:
+        async for message in client.messages:
+            await self._received(bytes(message.payload or b""))
 
     async def _received(self, data: bytes) -> None:
         if len(data) > self._source.max_bytes:

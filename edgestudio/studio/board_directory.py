@@ -227,10 +227,8 @@ class BoardDirectory:
                 await self.watch(facts)
 
     async def _follow(self, facts: BoardFacts, session: BoardSession) -> None:
-        # A board forgets what its owner's desk has; for other desks, and until then, it keeps what fits.
-        is_owner = facts.known is not None and facts.known.role == "owner"
         after = await asyncio.to_thread(self._telemetry.newest, facts.id)
-        async with contextlib.aclosing(session.records(after=after, acknowledge=is_owner)) as records:
+        async with contextlib.aclosing(session.records(after=after, acknowledge=True)) as records:
             async for record in records:
                 facts.last_seen = time.time()
                 is_late = session.is_catching_up

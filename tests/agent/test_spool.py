@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgestudio.agent.observe.recorder import LISTENER_KEEPS, Origin, Recorder
-from edgestudio.agent.observe.spool import Spool
+from edgestudio.agent.observe.spool import KEPT_S, Spool
 from edgestudio.agent.observe.windows import WindowBuilder, merge_windows
 from edgestudio.wire.histogram import ConfidenceHistogram, LatencyHistogram
 from edgestudio.wire.records import Event, Window
@@ -85,14 +86,45 @@ def test_records_survive_a_restart_and_go_after_an_acknowledgement(tmp_path: Pat
     for seq in range(1, 11):
         spool.append(event(seq))
     spool.close()
-    spool = Spool(tmp_path / "t.db", budget_bytes=10)
+    now = [time.time()]
+    spool = Spool(tmp_path / "t.db", desks=lambda: ["desk"], now=lambda: now[0])
     assert spool.last_seq() == 10
-    spool.acknowledge("another boot", 10, 0)
-    assert spool.waiting_seq() == 1
-    spool.acknowledge("b", 7, 1)
-    assert spool.waiting_seq() == 8
+    spool.acknowledge("nobody's desk", 10)
+    assert spool.positions() == {"desk": 0}
+    spool.acknowledge("desk", 7)
+    spool.acknowledge("desk", 3)
+    assert spool.positions() == {"desk": 7}
+    for later, kept in ((0, range(1, 11)), (KEPT_S + 60, range(8, 11))):
+        now[0] += later
+        spool.compact()
+        assert [record["seq"] for record in spool.after(0, 100)] == list(kept)
+    spool.acknowledge("desk", 10)
+    spool.close()
+    small = Spool(tmp_path / "t.db", budget_bytes=10, desks=lambda: ["desk"])
+    small.compact()
+    assert small.count() == 0
+    assert small.highest_position() == 10
+    small.close()
+
+
+@pytest.mark.parametrize("budget", [10_000_000, 120_000])
+def test_a_desk_that_was_closed_for_long_misses_nothing_that_fits(tmp_path: Path, budget: int) -> None:
+    """The other desk has acknowledged everything, hours ago; what does not fit is merged, never over a desk's place."""
+    now, desks = [1e9], ["open", "closed"]
+    spool = Spool(tmp_path / "t.db", budget_bytes=budget, desks=lambda: desks, now=lambda: now[0])
+    for seq in range(1, 2001):
+        now[0] += 10.0
+        spool.append(window(seq))
+        spool.acknowledge("open", seq)
+        if seq <= 1003:
+            spool.acknowledge("closed", seq)
+    missed = spool.after(1003, 10_000)
+    assert sum(record["n"] for record in missed) == 997 * 5
+    assert (len(missed) == 997) == (budget == 10_000_000)
+    assert spool.after(0, 1)[0]["seq"] > 900, "what both have is gone"
+    desks.remove("closed")  # unpaired: nobody waits for it any more
     spool.compact()
-    assert [record["seq"] for record in spool.after(0, 100)] in ([8, 9, 10], [9, 10], [10], [])
+    assert spool.count() <= KEPT_S / 10 + 1
     spool.close()
 
 
@@ -171,7 +203,7 @@ def test_a_closed_store_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_acknowledgement_covers_earlier_boots_and_no_number_that_another_boot_used(tmp_path: Path) -> None:
     def boot(name: str) -> Recorder:
-        return Recorder(tmp_path, Origin("d", name, False, lambda: "ok", lambda: 1.0))
+        return Recorder(tmp_path, Origin("d", name, False, lambda: "ok", lambda: 1.0), lambda: ["desk"])
 
     for name in ("a", "b"):
         recorder = boot(name)
@@ -181,10 +213,12 @@ def test_an_acknowledgement_covers_earlier_boots_and_no_number_that_another_boot
     recorder = boot("c")
     assert recorder.first_seq == 11
     recorder.event("tick")
-    recorder.acknowledge("never", 11)
+    recorder.acknowledge("desk", "never", 11)
     assert recorder.acknowledged_seq() == 0
-    recorder.acknowledge("a", 9)  # a studio that saw numbers 6 to 9 of boot a, before a power cut took them
+    recorder.acknowledge(
+        "desk", "a", 9
+    )  # a studio that saw numbers 6 to 9 of boot a, before a power cut took them
     assert recorder.acknowledged_seq() == 5
-    recorder.acknowledge("c", 11)
+    recorder.acknowledge("desk", "c", 11)
     assert recorder.acknowledged_seq() == 11
     recorder.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgestudio.agent import uplink
+from edgestudio.agent.observe import spool
 from edgestudio.agent.observe.recorder import Origin, Recorder
 from edgestudio.agent.trust.peers import PeerStore
 from edgestudio.agent.uplink import BoardUplink
@@ -47,7 +49,8 @@ class Board:
         self.identity = Identity.load_or_create(folder / "identity", "board")
         self.peers = PeerStore(folder / "peers.json")
         origin = Origin(self.identity.fingerprint, boot, True, lambda: "ok", lambda: 1.0)
-        self.recorder = Recorder(folder / "spool", origin)
+        self.time_s = time.time()
+        self.recorder = Recorder(folder / "spool", origin, self.peers.fingerprints, lambda: self.time_s)
         self.boot, self.boots = boot, boots
         self.events: list[str] = []
 
@@ -65,8 +68,8 @@ class Board:
         try:
             yield up
         finally:
-            assert up._task is not None
-            assert not up._task.done()
+            assert up._kept._task is not None
+            assert not up._kept._task.done()
             await up.stop()
 
     @property
@@ -77,20 +80,21 @@ class Board:
 class Desk:
     """A studio's receiver; `seen` is what it had, by board."""
 
-    def __init__(self, folder: Path, *boards: Board) -> None:
-        self.identity = Identity.load_or_create(folder / "desk", "desk")
+    def __init__(self, folder: Path, *boards: Board, name: str = "desk") -> None:
+        self.identity = Identity.load_or_create(folder / name, name)
         self.boards = boards
         self.seen: dict[str, list[tuple[str, int]]] = {board.identity.fingerprint: [] for board in boards}
         self.records: list[dict[str, Any]] = []
         for board in boards:
-            board.peers.add("desk", "viewer", self.identity.cert_pem)
+            board.peers.add(name, "viewer", self.identity.cert_pem)
 
     @contextlib.asynccontextmanager
-    async def listening(self, port: int) -> AsyncIterator[Collector]:
+    async def listening(self, port: int, *, keeps: bool = True) -> AsyncIterator[Collector]:
         def newest(board: str) -> tuple[str, int] | None:
             return self.seen[board][-1] if self.seen[board] else None
 
-        got = Collector(_way(port), self.identity, lambda: [b.known for b in self.boards], newest)
+        boards = [b.known for b in self.boards]
+        got = Collector(_way(port), self.identity, lambda: boards, newest, keeps=keeps)
 
         async def take() -> None:
             async with contextlib.aclosing(got.records()) as records:
@@ -213,6 +217,63 @@ def test_a_broker_that_restarts_and_a_studio_that_stays_away(tmp_path: Path) -> 
                 async with desk.listening(port):  # the studio was closed, and asks for what it has not
                     await until(lambda: desk.has_all(560), 60)
         desk.judge(560)
+        board.recorder.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("chances", [{}, {"lose": 0.2, "repeat": 0.1, "reorder": 0.2}], ids=["calm", "lossy"])
+def test_a_desk_that_was_closed_for_hours_has_what_another_had_long_ago(
+    tmp_path: Path, broker: int, chances: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_CHECK_EVERY", 20)
+
+    async def scenario() -> None:
+        board = Board(tmp_path / "board")
+        one, two = Desk(tmp_path, board, name="one"), Desk(tmp_path, board, name="two")
+
+        async def all_have_all(*desks: Desk) -> None:
+            """With what a board always reports; so a loss at the end is noticed."""
+            count = board.recorder.last_seq
+            for _ in range(60):
+                places = board.recorder.positions()
+                if min(places[desk.identity.fingerprint] for desk in desks) >= count:
+                    return
+                board.report(1)
+                await asyncio.sleep(0.2)
+            pytest.fail(f"{places} of {board.recorder.last_seq}")
+
+        board.report(30)
+        async with between(broker, 5, **chances) as far, board.up(broker):
+            async with one.listening(far.port):
+                async with two.listening(far.port):
+                    await all_have_all(one, two)
+                had = board.recorder.positions()[two.identity.fingerprint]
+                for _ in range(3):  # a day in which one desk is open
+                    board.report(30)
+                    board.time_s += 8 * 3600
+                    await all_have_all(one)
+                kept = board.recorder.history(0, 900)
+                assert had < kept[0]["seq"] + 20, "what both have is gone"
+                assert kept[0]["seq"] <= had + 1
+                async with two.listening(far.port):
+                    await all_have_all(one, two)
+        assert len(two.records) > 120
+        for desk in (one, two):
+            desk.judge(len(desk.records))
+        board.recorder.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_onlooker_leaves_everything_for_the_desk_that_keeps(tmp_path: Path, broker: int) -> None:
+    async def scenario() -> None:
+        board = Board(tmp_path / "board")
+        desk = Desk(tmp_path, board)
+        board.report(400)
+        async with board.up(broker), desk.listening(broker, keeps=False):
+            await until(lambda: desk.has_all(400), 60)
+        assert board.recorder.acknowledged_seq() == 0
         board.recorder.close()
 
     asyncio.run(scenario())

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from edgestudio.agent.net.access import PEER
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.wire import api
 from edgestudio.wire.errors import EdgeStudioError, InputError
@@ -43,7 +44,7 @@ class Streams:
         await socket.prepare(request)
         self._open.add(socket)
         try:
-            await _Stream(self._supervisor, socket).run()
+            await _Stream(self._supervisor, socket, request[PEER].fingerprint).run()
         finally:
             self._open.discard(socket)
         return socket
@@ -57,8 +58,9 @@ class Streams:
 class _Stream:
     """One connection: a reader for `sub` and `ack`, a pump from the board, a writer to the studio."""
 
-    def __init__(self, supervisor: Supervisor, socket: web.WebSocketResponse) -> None:
+    def __init__(self, supervisor: Supervisor, socket: web.WebSocketResponse, desk: str) -> None:
         self._supervisor = supervisor
+        self._desk = desk
         self._socket = socket
         self._wanted = _STREAMS
         self._waiting: deque[dict[str, Any]] = deque()
@@ -124,7 +126,7 @@ class _Stream:
             wanted = message.names("streams")
             self._wanted = frozenset(wanted) & _STREAMS if wanted else _STREAMS
         elif kind == "ack":
-            self._supervisor.acknowledge(message.text("boot", limit=64), message.integer("upto"))
+            self._supervisor.acknowledge(self._desk, message.text("boot", limit=64), message.integer("upto"))
 
     async def _send(self, record: dict[str, Any]) -> None:
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)

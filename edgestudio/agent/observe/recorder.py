@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -68,20 +68,30 @@ class Listener:
 
 
 class Recorder:
-    """Records in one sequence over all kinds and, as long as the spool lives, over all boots."""
+    """Records in one sequence over all kinds and, as long as the spool lives, over all boots.
 
-    def __init__(self, folder: Path, origin: Origin) -> None:
+    `desks()` are the fingerprints of the paired studios; `now` is Unix seconds by the board's own clock.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        origin: Origin,
+        desks: Callable[[], Collection[str]] = tuple,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._origin = origin
         self._troubles: list[tuple[str, str]] = []
-        self._windows = Spool(folder / "telemetry.db", on_trouble=self._note)
-        self._events = Spool(folder / "events.db", is_strict=True, on_trouble=self._note)
-        self.first_seq = max(self._windows.last_seq(), self._events.last_seq()) + 1
+        about: dict[str, Any] = {"on_trouble": self._note, "desks": desks, "now": now}
+        self._windows = Spool(folder / "telemetry.db", **about)
+        self._events = Spool(folder / "events.db", is_strict=True, **about)
+        self._spools = (self._windows, self._events)
+        used = [number for spool in self._spools for number in (spool.last_seq(), spool.highest_position())]
+        self.first_seq = max(used) + 1
         """Sequence of this boot's first record."""
         self._numbers = itertools.count(self.first_seq)
         self._last = self.first_seq - 1
-        self._acked = 0
-        """Up to here all was acknowledged by this boot's own numbers."""
         self._listeners: list[Listener] = []
         self._report_troubles()
 
@@ -134,22 +144,25 @@ class Recorder:
         found = [*self._windows.after(after, limit), *self._events.after(after, limit)]
         return sorted(found, key=lambda record: int(record["seq"]))[:limit]
 
-    def acknowledge(self, boot: str, upto: int) -> None:
-        """A studio has all of `boot` up to `upto`, and what earlier boots left; a boot of another store is nothing."""
-        spools = (self._windows, self._events)
-        if boot == self._origin.boot:  # the usual case, without a look through the whole store
-            for spool in spools:
-                spool.acknowledge(boot, upto, self.first_seq, self._acked)
-            self._acked = max(self._acked, min(upto, self._last))
-            return
-        firsts = [first for spool in spools if (first := spool.first_seq(boot)) is not None]
-        for spool in spools if firsts else ():
-            spool.acknowledge(boot, upto, min(firsts))
+    def acknowledge(self, desk: str, boot: str, upto: int) -> None:
+        """The studio `desk` has all of `boot` up to `upto`, and what earlier boots left.
+
+        Numbers above the last of `boot` may be another boot's: a power cut has some used twice. So they are not
+        meant, and neither is a boot of which nothing is kept.
+        """
+        last = self._last if boot == self._origin.boot else max(s.last_seq_of(boot) for s in self._spools)
+        if (place := min(upto, last)) > 0:
+            for spool in self._spools:
+                spool.acknowledge(desk, place)
 
     def acknowledged_seq(self) -> int:
-        """Everything up to here somebody has."""
-        waiting = [seq for spool in (self._windows, self._events) if (seq := spool.waiting_seq()) is not None]
-        return min(waiting, default=self._last + 1) - 1
+        """Everything up to here some paired studio has."""
+        return max(self.positions().values(), default=0)
+
+    def positions(self) -> dict[str, int]:
+        """Up to where each paired studio has everything."""
+        found = [spool.positions() for spool in self._spools]
+        return {desk: max(places.get(desk, 0) for places in found) for desk in found[0]}
 
     def subscribe(self) -> AsyncIterator[Record]:
         """Records from this call on, until the reader stops."""

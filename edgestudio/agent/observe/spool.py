@@ -1,28 +1,32 @@
-"""Keeps records on disk until a studio has them: bounded, in order, merged into coarser windows when full."""
+"""Keeps records on disk until every paired studio has them: bounded, in order, merged when full."""
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from edgestudio.agent.observe.windows import merge_windows
 
 BUDGET_BYTES = 64 << 20
-KEPT_AFTER_ACK_S = 900.0
+KEPT_S = 900.0
+"""What everybody has stays this long all the same, for onlookers, who acknowledge nothing."""
+
 MERGE_STEPS_S = (10.0, 60.0)
 """Windows are joined into windows of these lengths, before any is given up."""
 _CHECK_EVERY = 200
-_TABLE = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, bytes INTEGER NOT NULL,
-    acked REAL, body TEXT NOT NULL
-)
+    body TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS positions (desk TEXT PRIMARY KEY, upto INTEGER NOT NULL);
 """
 
 Record = dict[str, Any]
@@ -31,7 +35,8 @@ Record = dict[str, Any]
 class Spool:
     """One SQLite file. What is damaged is set aside under another name, and a new file is begun.
 
-    `on_trouble(name, text)` hears of that and of records that had to be given up. Safe from any thread.
+    `desks()` names the studios that are paired: what one of them has not acknowledged is kept while there is room.
+    `on_trouble(name, text)` hears of damage and of records that had to be given up. Safe from any thread.
     """
 
     def __init__(
@@ -41,11 +46,15 @@ class Spool:
         is_strict: bool = False,
         budget_bytes: int = BUDGET_BYTES,
         on_trouble: Callable[[str, str], None] = lambda name, text: None,
+        desks: Callable[[], Collection[str]] = tuple,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._synchronous = "FULL" if is_strict else "NORMAL"
         self._budget = budget_bytes
         self._on_trouble = on_trouble
+        self._desks = desks
+        self._now = now
         self._lock = threading.Lock()
         self._appended = 0
         self._bytes = 0
@@ -55,7 +64,7 @@ class Spool:
     def append(self, record: Record) -> None:
         """Keep `record`, which has `seq`, `boot` and `k`; a full or broken disk loses it, never the caller."""
         body = json.dumps(record, separators=(",", ":"))
-        row = (record["seq"], record["boot"], record["k"], time.time(), len(body), body)
+        row = (record["seq"], record["boot"], record["k"], self._now(), len(body), body)
         self._write(
             "INSERT OR REPLACE INTO records (seq, boot, kind, at, bytes, body) VALUES (?,?,?,?,?,?)", row
         )
@@ -69,26 +78,28 @@ class Spool:
         query = "SELECT body FROM records WHERE seq > ? ORDER BY seq LIMIT ?"
         return [json.loads(body) for (body,) in self._read(query, (seq, limit))]
 
-    def acknowledge(self, boot: str, upto: int, first: int, above: int = 0) -> None:
-        """A studio has all of `boot` up to `upto`, and all before its `first`: it may go, and goes first of all.
-
-        Numbers from `first` on that another boot used are not meant: a power cut may have had them used twice. What
-        is not `above` was acknowledged before.
-        """
+    def acknowledge(self, desk: str, upto: int) -> None:
+        """`desk` has all up to `upto`; a lower number than before says nothing."""
         self._write(
-            "UPDATE records SET acked = ? WHERE seq > ? AND seq <= ? AND acked IS NULL AND (boot = ? OR seq < ?)",
-            (time.time(), above, upto, boot, first),
+            "INSERT INTO positions (desk, upto) VALUES (?, ?) ON CONFLICT (desk) DO UPDATE SET upto = excluded.upto"
+            " WHERE excluded.upto > upto",
+            (desk, upto),
         )
 
-    def first_seq(self, boot: str) -> int | None:
-        """The lowest sequence that is kept of `boot`, None when none is."""
-        rows = self._read("SELECT MIN(seq) FROM records WHERE boot = ?", (boot,))
-        return rows[0][0] if rows else None
+    def positions(self) -> dict[str, int]:
+        """Up to where each paired studio has all, 0 for one that never said so."""
+        said = dict(self._read("SELECT desk, upto FROM positions", ()))
+        return {desk: said.get(desk, 0) for desk in self._desks()}
 
-    def waiting_seq(self) -> int | None:
-        """The lowest sequence that nobody acknowledged, None when there is none."""
-        rows = self._read("SELECT MIN(seq) FROM records WHERE acked IS NULL", ())
-        return rows[0][0] if rows else None
+    def highest_position(self) -> int:
+        """The highest number that anybody ever acknowledged; it is not used again."""
+        rows = self._read("SELECT MAX(upto) FROM positions", ())
+        return int(rows[0][0] or 0) if rows else 0
+
+    def last_seq_of(self, boot: str) -> int:
+        """The highest sequence that is kept of `boot`, 0 when none is."""
+        rows = self._read("SELECT MAX(seq) FROM records WHERE boot = ?", (boot,))
+        return int(rows[0][0] or 0) if rows else 0
 
     def last_seq(self) -> int:
         """The highest sequence that is kept, 0 when none is."""
@@ -106,12 +117,13 @@ class Spool:
         return int(rows[0][0]) if rows else 0
 
     def compact(self) -> None:
-        """Bring the spool back under its budget: acknowledged first, then merged windows, then the oldest."""
-        self._write("DELETE FROM records WHERE acked < ?", (time.time() - KEPT_AFTER_ACK_S,))
+        """Bring the spool back under its budget: what all have first, then merged windows, then the oldest."""
+        everybody_has = min(self.positions().values(), default=0)
+        self._write("DELETE FROM records WHERE seq <= ? AND at < ?", (everybody_has, self._now() - KEPT_S))
         self._bytes = self.size_bytes()
         if self._bytes <= self._budget:
             return
-        self._write("DELETE FROM records WHERE acked IS NOT NULL", ())
+        self._write("DELETE FROM records WHERE seq <= ?", (everybody_has,))
         for length_s in MERGE_STEPS_S:
             if self.size_bytes() > self._budget * 0.8:
                 self._merge(length_s)
@@ -128,13 +140,17 @@ class Spool:
     # ------------------------------------------------------------------ space
 
     def _merge(self, length_s: float) -> None:
-        """Join unacknowledged windows of the same model, release and boot until they are `length_s` long."""
+        """Join windows of the same model, release and boot until they are `length_s` long.
+
+        None is joined over a place up to which a studio has all: it would count what it has a second time.
+        """
+        places = sorted(set(self.positions().values()))
         rows = self._read("SELECT body FROM records WHERE kind = 'win' ORDER BY seq", ())
-        open_groups: dict[tuple[str, str, int], list[Record]] = {}
+        open_groups: dict[tuple[str, str, int, int], list[Record]] = {}
         closed: list[list[Record]] = []
         for (body,) in rows:
             window = json.loads(body)
-            key = (window["boot"], window["m"], window["rel"])
+            key = (window["boot"], window["m"], window["rel"], bisect.bisect_left(places, window["seq"]))
             group = open_groups.setdefault(key, [])
             if group and sum(float(w["dur"]) for w in group) + float(window["dur"]) > length_s * 1.05:
                 closed.append(group)
@@ -180,7 +196,7 @@ class Spool:
             return self._connect()
         except sqlite3.Error:  # a read-only or full disk: keep going in memory
             db = sqlite3.connect(":memory:", check_same_thread=False)
-            db.execute(_TABLE)
+            db.executescript(_TABLES)
             return db
 
     def _connect(self) -> sqlite3.Connection:
@@ -189,7 +205,7 @@ class Spool:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA synchronous={self._synchronous}")
             db.execute("PRAGMA journal_size_limit=4194304")
-            db.execute(_TABLE)
+            db.executescript(_TABLES)
             (verdict,) = db.execute("PRAGMA quick_check").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)

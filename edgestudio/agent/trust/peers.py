@@ -69,6 +69,10 @@ class PeerStore:
         """Every paired studio, first paired first."""
         return sorted(self._peers.values(), key=lambda p: (p.since, p.fingerprint))
 
+    def fingerprints(self) -> list[str]:
+        """Of every paired studio; may be asked from any thread."""
+        return list(self._peers)
+
     def get(self, fingerprint: str) -> Peer | None:
         """The peer with this fingerprint, None when it is not paired."""
         return self._peers.get(fingerprint)

@@ -152,8 +152,8 @@ class PlainSupervisor(Supervisor):
 
         return read()
 
-    def acknowledge(self, boot: str, upto: int) -> None:
-        self.acknowledged.append((boot, upto))
+    def acknowledge(self, desk: str, boot: str, upto: int) -> None:
+        self.acknowledged.append((desk, boot, upto))
 
     async def infer(
         self,

@@ -260,7 +260,7 @@ def test_the_stream_says_hello_sends_and_hears_acknowledgements(tmp_path: Path) 
             await stream.send_json({"k": "ack", "boot": "boot-1", "upto": 2})
             await stream.send_str("{")
             assert (await stream.receive_json())["k"] == "error"  # so the one before was heard too
-            assert s.board.acknowledged == [("boot-1", 2)]
+            assert s.board.acknowledged == [(s.desk.fingerprint, "boot-1", 2)]
 
     run(scenario())
 
