@@ -165,11 +165,11 @@ class BoardUplink:
     def _hear(self, data: bytes) -> None:
         desk, body = wire.unseal(data, wire.ACK, self._board, self._certificate)
         said = wire.Acknowledgement.from_dict(body)
-        if said.is_kept:
-            self._recorder.acknowledge(desk, said.boot, said.upto)
-        now = time.monotonic()
-        self._heard[desk] = (now, min(said.upto, self._recorder.last_seq))
-        self._resend_s = RESEND_S
+        self._recorder.acknowledge(desk, said.boot, said.upto)
+        now, upto = time.monotonic(), min(said.upto, self._recorder.last_seq)
+        if desk not in self._heard or upto > self._heard[desk][1]:
+            self._resend_s = RESEND_S  # it gets on; what it had twice is no reason to send faster
+        self._heard[desk] = (now, upto)
         everybody_has = self._everybody_has()
         while self._in_flight and self._in_flight[0][1] <= everybody_has:
             self._in_flight.popleft()

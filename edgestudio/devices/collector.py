@@ -35,8 +35,6 @@ class _Board:
 class Collector:
     """One connection to the broker for all boards.
 
-    With `keeps` a record that was had is kept here, and the boards need not keep it for this studio.
-
     `boards` gives the paired boards, `newest` where the reader stands in one's records (see `RecordOrder`), and
     `on_problem` hears once why nothing arrives, and None when it does again.
     """
@@ -48,14 +46,11 @@ class Collector:
         boards: Callable[[], Iterable[KnownBoard]],
         newest: Callable[[str], tuple[str, int] | None],
         on_problem: Callable[[EdgeStudioError | None], None] = lambda _: None,
-        *,
-        keeps: bool = True,
     ) -> None:
         self._way = way
         self._sealer = wire.Sealer(identity)
         self._boards = boards
         self._newest = newest
-        self._keeps = keeps
         self._attempts = Attempts(on_problem, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._known: dict[str, _Board] = {}
         self.refused = 0
@@ -117,7 +112,7 @@ class Collector:
             await self._say(client, board_id, board.order.last or ("", 0), again=True)
 
     async def _say(self, client: Any, board_id: str, last: tuple[str, int], *, again: bool) -> None:
-        body = wire.Acknowledgement(last[0], last[1], again, self._keeps).to_dict()
+        body = wire.Acknowledgement(last[0], last[1], again).to_dict()
         message = self._sealer.seal(wire.ACK, board_id, body)
         where = wire.topic(self._way.fleet, board_id, wire.ACK)
         await client.publish(where, message, qos=1, timeout=PUBLISH_S)

@@ -230,7 +230,7 @@ class _Upload:
 
     async def _send(self, digest: str, index: int, size: int) -> None:
         data = await asyncio.to_thread(_read, self._paths[digest], index, size)
-        started, pause_s = time.monotonic(), 0.25
+        away_since, pause_s = None, 0.25
         for attempt in range(1, CHUNK_TRIES + 1):
             try:
                 await self._session.put_chunk(digest, index, data)
@@ -238,7 +238,8 @@ class _Upload:
                 damaged = e.code == "wrong-hash"
                 if e.code not in ("wrong-hash", "connection-lost", "unreachable", "body-too-slow"):
                     raise
-                if attempt == CHUNK_TRIES or time.monotonic() - started > VANISHED_AFTER_S:
+                away_since = away_since or time.monotonic()
+                if attempt == CHUNK_TRIES or time.monotonic() - away_since > VANISHED_AFTER_S:
                     raise e if damaged else _vanished(self._session, e) from e
                 await asyncio.sleep(0 if damaged else pause_s)
                 pause_s *= 4

@@ -24,6 +24,9 @@ MAX_FOUND = 1000
 RESOLVE_TIMEOUTS_MS = (3000, 6000, 12000)
 """A record is heard once: a busy board or desk that does not answer in time is asked again."""
 
+LOOK_EVERY_S = 5.0
+"""How often this computer's own addresses are looked at."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -66,6 +69,8 @@ class Discovery:
         self._zeroconf: AsyncZeroconf | None = None
         self._browser: AsyncServiceBrowser | None = None
         self._resolving: set[asyncio.Task[None]] = set()
+        self._addresses: list[str] = []
+        self._follower: asyncio.Task[None] | None = None
 
     @property
     def found(self) -> list[Found]:
@@ -73,8 +78,15 @@ class Discovery:
         return sorted(self._found.values(), key=lambda f: (f.name, f.fingerprint))
 
     async def start(self) -> None:
-        """Begin to listen; raises DeviceError (`no-network`) where there is no interface to listen on."""
-        addresses = used_addresses(self._interfaces)
+        """Begin to listen; raises DeviceError (`no-network`) where there is no interface to listen on.
+
+        From then on it follows this computer from network to network.
+        """
+        self._listen()
+        self._follower = asyncio.create_task(self._follow(), name="discovery")
+
+    def _listen(self) -> None:
+        self._addresses = addresses = used_addresses(self._interfaces)
         if not addresses:
             raise DeviceError(
                 "No network interface is up, so no boards can be found.",
@@ -93,9 +105,25 @@ class Discovery:
 
     async def stop(self) -> None:
         """Stop listening; what was found stays."""
-        for task in self._resolving:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+            self._follower = None
+        await self._close()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if await asyncio.to_thread(used_addresses, self._interfaces) != self._addresses:
+                await self._close()
+                with contextlib.suppress(DeviceError):  # without any network now; looked at again
+                    self._listen()
+
+    async def _close(self) -> None:
+        resolving = list(self._resolving)
+        for task in resolving:
             task.cancel()
-        await asyncio.gather(*self._resolving, return_exceptions=True)
+        await asyncio.gather(*resolving, return_exceptions=True)
         if self._browser is not None:
             await self._browser.async_cancel()
         if self._zeroconf is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
@@ -18,6 +19,9 @@ from edgestudio.wire.fields import clean_text, parse_json
 
 TIMEOUT_S = 15.0
 KEEPALIVE_S = 10.0  # below the board's own, so that no request meets a door that is just closing
+SILENT_S = 45.0
+"""A connection whose data nobody acknowledges for so long is lost, however much time its request has left."""
+
 MAX_ANSWER_BYTES = 48 * 1024 * 1024
 PIECE_BYTES = 512 * 1024
 _INSTALL_CODES = frozenset(
@@ -169,11 +173,19 @@ class Link:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                ssl=self._context, limit=8, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False
-            )
+                ssl=self._context, limit=8, keepalive_timeout=KEEPALIVE_S, use_dns_cache=False,
+                socket_factory=_socket,
+            )  # fmt: skip
             timeout = aiohttp.ClientTimeout(sock_connect=tls.CONNECT_TIMEOUT_S)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
         return self._session
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(*address[:3])
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere a request's own time is the limit
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * SILENT_S))
+    return made
 
 
 async def _pieces(data: bytes) -> AsyncIterator[memoryview]:

@@ -107,8 +107,9 @@ class BoardSession:
         return await self._mapping(self._post(api.INSTALLS, body, timeout_s=INSTALL_TIMEOUT_S))
 
     async def put_chunk(self, digest: str, index: int, data: bytes) -> None:
-        """Send one chunk of a blob that was asked for."""
-        await self._put(api.BLOB_CHUNK.format(digest=digest, index=index), data, timeout_s=INSTALL_TIMEOUT_S)
+        """Send one chunk of a blob that was asked for, as slowly as the board accepts it."""
+        slowest_s = INSTALL_TIMEOUT_S + len(data) / api.MIN_BODY_BYTES_PER_S
+        await self._put(api.BLOB_CHUNK.format(digest=digest, index=index), data, timeout_s=slowest_s)
 
     async def blob_status(self, digest: str) -> dict[str, Any]:
         """What the board has of a blob."""

@@ -47,25 +47,22 @@ class CollectService:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    async def records(
-        self, file: Path, *, keeps: bool = False
-    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    async def records(self, file: Path) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """(board, record) of every paired board that reports to the broker that `file` describes.
 
-        With `keeps` the boards need not keep for this studio what it had. Raises RecipeError for a file that
-        cannot be used.
+        Raises RecipeError for a file that cannot be used.
         """
         way = validated(Uplink, await asyncio.to_thread(read_yaml, file, _FILE) or {}, _FILE)
         identity = await asyncio.to_thread(Identity.load_or_create, self._paths.identity, studio_name())
         boards = KnownBoards(self._paths.known_boards)
-        collector = Collector(way, identity, boards.all, self._telemetry.newest, self._tell, keeps=keeps)
+        collector = Collector(way, identity, boards.all, self._telemetry.newest, self._tell)
         async with contextlib.aclosing(collector.records()) as records:
             async for board_id, record in records:
                 yield board_id, record
 
     async def _run(self) -> None:
         try:
-            async with contextlib.aclosing(self.records(self._paths.broker, keeps=True)) as records:
+            async with contextlib.aclosing(self.records(self._paths.broker)) as records:
                 async for board_id, record in records:
                     self._telemetry.take(board_id, record, is_late=_is_old(record))
         except EdgeStudioError as error:

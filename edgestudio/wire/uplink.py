@@ -78,27 +78,21 @@ class Batch:
 
 @dataclass(frozen=True)
 class Acknowledgement:
-    """A studio has everything up to sequence `upto` of `boot`; with `again` it wants what comes after once more.
-
-    An onlooker, who keeps nothing, says so (`is_kept`): it needs no more of them, and the board keeps them for it.
-    """
+    """A studio has everything up to sequence `upto` of `boot`; with `again` it wants what comes after once more."""
 
     boot: str
     upto: int
     again: bool = False
-    is_kept: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As it travels."""
-        told = {"v": VERSION, "boot": self.boot, "upto": self.upto, "again": self.again}
-        return told if self.is_kept else {**told, "kept": False}
+        return {"v": VERSION, "boot": self.boot, "upto": self.upto, "again": self.again}
 
     @classmethod
     def from_dict(cls, value: object) -> Acknowledgement:
         """Read what travelled; raises InputError."""
         f = _body(value, "acknowledgement")
-        again, is_kept = f.flag("again", default=False), f.flag("kept", default=True)
-        return cls(f.text("boot", limit=64, default=""), f.integer("upto"), again, is_kept)
+        return cls(f.text("boot", limit=64, default=""), f.integer("upto"), f.flag("again", default=False))
 
 
 class Sealer:

@@ -89,12 +89,12 @@ class Desk:
             board.peers.add(name, "viewer", self.identity.cert_pem)
 
     @contextlib.asynccontextmanager
-    async def listening(self, port: int, *, keeps: bool = True) -> AsyncIterator[Collector]:
+    async def listening(self, port: int) -> AsyncIterator[Collector]:
         def newest(board: str) -> tuple[str, int] | None:
             return self.seen[board][-1] if self.seen[board] else None
 
         boards = [b.known for b in self.boards]
-        got = Collector(_way(port), self.identity, lambda: boards, newest, keeps=keeps)
+        got = Collector(_way(port), self.identity, lambda: boards, newest)
 
         async def take() -> None:
             async with contextlib.aclosing(got.records()) as records:
@@ -261,19 +261,6 @@ def test_a_desk_that_was_closed_for_hours_has_what_another_had_long_ago(
         assert len(two.records) > 120
         for desk in (one, two):
             desk.judge(len(desk.records))
-        board.recorder.close()
-
-    asyncio.run(scenario())
-
-
-def test_an_onlooker_leaves_everything_for_the_desk_that_keeps(tmp_path: Path, broker: int) -> None:
-    async def scenario() -> None:
-        board = Board(tmp_path / "board")
-        desk = Desk(tmp_path, board)
-        board.report(400)
-        async with board.up(broker), desk.listening(broker, keeps=False):
-            await until(lambda: desk.has_all(400), 60)
-        assert board.recorder.acknowledged_seq() == 0
         board.recorder.close()
 
     asyncio.run(scenario())

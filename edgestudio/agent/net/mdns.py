@@ -30,6 +30,7 @@ class Announcement:
         self._supervisor = supervisor
         self._zeroconf: AsyncZeroconf | None = None
         self._info: AsyncServiceInfo | None = None
+        self._addresses: list[str] = []
         self._port = 0
         self.problem = ""
         """Why the agent is not announced, empty when it is."""
@@ -37,7 +38,7 @@ class Announcement:
     async def start(self, port: int) -> None:
         """Announce; where there is no network to announce on, say so in the log and carry on."""
         self._port = port
-        addresses = announced_addresses(self._supervisor.settings.host)
+        self._addresses = addresses = announced_addresses(self._supervisor.settings.host)
         if not addresses:
             self._failed("no network interface has an address")
             return
@@ -49,12 +50,18 @@ class Announcement:
             is_without = isinstance(e, OSError) and e.errno in (errno.ENODEV, errno.ENETUNREACH)
             self._failed("no network interface is up" if is_without else str(e) or type(e).__name__)
             await self.stop()
+        else:
+            self.problem = ""
 
     async def update(self) -> None:
-        """Announce what has changed since."""
+        """Announce what has changed since; all anew where this board has other addresses than it had."""
+        if self._port and announced_addresses(self._supervisor.settings.host) != self._addresses:
+            await self.stop()
+            await self.start(self._port)
+            return
         if self._zeroconf is None or self._info is None:
             return
-        fresh = self._describe(announced_addresses(self._supervisor.settings.host), self._info.name)
+        fresh = self._describe(self._addresses, self._info.name)
         if fresh.properties != self._info.properties:
             self._info = fresh
             with contextlib.suppress(OSError, ZeroconfError):
@@ -114,4 +121,4 @@ def announced_addresses(host: str) -> list[str]:
         for entry in entries
         if entry.family == socket.AF_INET and not ipaddress.ip_address(entry.address).is_loopback
     ]
-    return found or ["127.0.0.1"]
+    return sorted(found) or ["127.0.0.1"]
