@@ -46,6 +46,7 @@ def test_pairing_pushing_and_watching_over_a_bad_line_with_an_outage_and_a_new_a
             assert first.status == 0, first.said()
             assert first.last["state"] == "committed"
             line.move_far_end(f"{LATER}/24")
+            assert any(LATER in desk.run("devices", "--wait", "3", prefix=near).out for _ in range(8))
             with ThreadPoolExecutor(1) as beside:
                 watching = beside.submit(desk.run, "watch", "far board", "--for", "20", prefix=near)
                 second = desk.run(

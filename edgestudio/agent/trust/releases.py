@@ -89,22 +89,33 @@ class ReleaseTrust:
                 raise TrustError(f"More than {_MAX_ROTATIONS} new roots at once.", code="bad-metadata")
             staged[role] = data
 
-    def resolve(self, target: str, now: float, peer: str = _SHARED) -> Mapping[str, Any]:
-        """Take over what is staged, durably, and return the manifest of `target` as a JSON object.
+    def refresh(self, now: float, peer: str = _SHARED) -> None:
+        """Take over what is staged, durably, as far as it holds; raises TrustError for the first part that does not.
 
-        `now` (Unix seconds) is what expiry is judged against. Raises TrustError; what was trusted then stays.
+        So what a valid root or timestamp revokes or overtakes stays so, also where the rest never comes. `now` (Unix
+        seconds) is what expiry is judged against.
         """
-        with self._lock:
-            domain = self._domain(peer)
-            try:
-                with explained("checking the signed release list"):
-                    entry, trusted = _verify(domain, target, now)
-            finally:
-                manifest = domain.staged.pop(RELEASE, None)
-            if trusted != domain.trusted:
-                self._keep(peer, domain, trusted)
-            domain.staged.clear()
+        self._take_over("", now, peer)
+
+    def resolve(self, target: str, now: float, peer: str = _SHARED) -> Mapping[str, Any]:
+        """As `refresh`, and the manifest of `target` as a JSON object; raises TrustError."""
+        entry, manifest = self._take_over(target, now, peer)
+        if entry is None:
+            raise TrustError(f"The signed release list does not name {target}.", code="not-released")
         return _signed_manifest(target, entry, manifest)
+
+    def _take_over(self, target: str, now: float, peer: str) -> tuple[TargetFile | None, bytes | None]:
+        with self._lock, explained("checking the signed release list"):
+            domain = self._domain(peer)
+            manifest = domain.staged.pop(RELEASE, None)
+            entry, trusted, failure = _verify(domain, target, now)
+            # A first root is believed only with a list that it verifies.
+            if trusted != domain.trusted and (failure is None or domain.trusted):
+                self._keep(peer, domain, trusted)
+            if failure is not None:
+                raise failure
+            domain.staged.clear()
+        return entry, manifest
 
     def provision(self, root: bytes, peer: str) -> None:
         """Trust `root` as the first root of `peer`, from a file that came with the board; raises TrustError."""
@@ -187,12 +198,17 @@ class _Staged(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         name = url.rsplit("/", 1)[-1].removesuffix(".json")
+        # One list at a time is pushed, whether its root asks for names with versions (consistent snapshots) or not.
+        name = re.sub(r"^[0-9]+\.(?=(snapshot|targets)$)", "", name)
         if name not in self._staged:
             raise exceptions.DownloadHTTPError(f"{name} was not sent", 404)
         return iter([self._staged[name]])
 
 
-def _verify(domain: _Domain, target: str, now: float) -> tuple[TargetFile, dict[str, bytes]]:
+def _verify(
+    domain: _Domain, target: str, now: float
+) -> tuple[TargetFile | None, dict[str, bytes], TrustError | None]:
+    """(entry of `target` in the list, what is trusted now by role, why not all of it)."""
     root = domain.trusted.get("root") or _first_root(domain.staged)
     config = UpdaterConfig(
         max_root_rotations=_MAX_ROTATIONS,
@@ -203,21 +219,25 @@ def _verify(domain: _Domain, target: str, now: float) -> tuple[TargetFile, dict[
         snapshot_max_length=api.METADATA_MAX_BYTES["snapshot"],
         targets_max_length=api.METADATA_MAX_BYTES["targets"],
     )
-    with tempfile.TemporaryDirectory() as scratch, _explained():
+    entry, failure = None, None
+    with tempfile.TemporaryDirectory() as scratch:
         for role in _TRUSTED[1:]:
             if role in domain.trusted:
                 Path(scratch, f"{role}.json").write_bytes(domain.trusted[role])
-        fetcher = _Staged(domain.staged)
-        updater = Updater(scratch, "staged://m/", fetcher=fetcher, config=config, bootstrap=root)
-        # The library judges expiry by the wall clock, and a board's may be wrong: judge by the clock policy's time.
-        judged_at = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
-        updater._trusted_set.reference_time = judged_at
-        updater.refresh()
-        entry = updater.get_targetinfo(target)
-        trusted = {role: Path(scratch, f"{role}.json").read_bytes() for role in _TRUSTED}
-    if entry is None:
-        raise TrustError(f"The signed release list does not name {target}.", code="not-released")
-    return entry, trusted
+        try:
+            with _explained():
+                fetcher = _Staged(domain.staged)
+                updater = Updater(scratch, "staged://m/", fetcher=fetcher, config=config, bootstrap=root)
+                # The library judges expiry by the wall clock, and a board's may be wrong.
+                judged_at = datetime.datetime.fromtimestamp(now, datetime.timezone.utc)
+                updater._trusted_set.reference_time = judged_at
+                updater.refresh()
+                entry = updater.get_targetinfo(target) if target else None
+        except TrustError as error:
+            failure = error
+        written = {role: Path(scratch, f"{role}.json") for role in _TRUSTED}
+        trusted = {role: path.read_bytes() for role, path in written.items() if path.exists()}
+    return entry, trusted, failure
 
 
 def _signed_manifest(target: str, entry: TargetFile, manifest: bytes | None) -> Mapping[str, Any]:
