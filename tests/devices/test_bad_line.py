@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from tests.devices.bad_line import Line, bad_line
-from tests.e2e.parts import DOOR, PIPELINE, Desk
 
 NEAR, FAR, LATER = "10.77.0.1", "10.77.0.2", "10.77.0.9"
 CUT_S = 20.0
@@ -27,55 +24,54 @@ def test_pairing_pushing_and_watching_over_a_bad_line_with_an_outage_and_a_new_a
 ) -> None:
     with bad_line(f"{NEAR}/24", f"{FAR}/24") as line:
         line.lose, line.jitter_s = 0.05, 0.02
-        near = line.inside(line.near)
-        desk = Desk(tmp_path / "home")
-        desk.environment["EDGESTUDIO_DISCOVERY_INTERFACES"] = NEAR
-        board = subprocess.Popen(
-            [*line.inside(line.far), *DOOR, "agent", "--data", str(tmp_path / "board"), "--simulate", "pi5",
-             "--host", "0.0.0.0", "--port", "7443", "--name", "far board", "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=desk.environment,
-        )  # fmt: skip
+        agent = ["edgestudio", "agent", "--data", str(tmp_path / "board"), "--simulate", "pi5", "--json"]
+        board = _start(line, line.far, *agent, "--host", "0.0.0.0", "--port", "7443", "--name", "far board")
+        desk = None
         try:
-            code = _code(board)
-            paired = desk.run("pair", f"{FAR}:7443", "--code", code, prefix=near)
-            assert paired.status == 0, paired.said()
+            code = _next(board, "event", "pairing")["code"]
+            desk = _start(line, line.near, "tests.devices.bad_line_desk", str(tmp_path), NEAR, FAR, code)
+            _next(desk, "step", "paired")
             cutting = threading.Thread(target=_cut, args=(line, line.carried_bytes + 150_000))
             cutting.start()
-            first = desk.run("push", _small_model(tmp_path, 1), "--to", "far board", *EXTRAS, prefix=near)
+            first = _next(desk, "step", "pushed")
             cutting.join()
-            assert first.status == 0, first.said()
-            assert first.last["state"] == "committed"
+            assert first["end"] == "committed"
             line.move_far_end(f"{LATER}/24")
-            assert any(LATER in desk.run("devices", "--wait", "3", prefix=near).out for _ in range(8))
-            with ThreadPoolExecutor(1) as beside:
-                watching = beside.submit(desk.run, "watch", "far board", "--for", "20", prefix=near)
-                second = desk.run(
-                    "push", _small_model(tmp_path, 2), "--to", "far board", *EXTRAS, prefix=near
-                )
-                watched = watching.result()
-            assert second.status == 0, second.said()
-            assert second.last["previous"] == first.last["active"]
-            assert watched.status == 0, watched.said()
-            assert any(record["k"] == "win" and record["n"] for record in watched.lines), watched.said()
+            assert desk.stdin is not None
+            desk.stdin.write("moved\n")
+            desk.stdin.flush()
+            assert _next(desk, "step", "found")["host"] == LATER
+            second = _next(desk, "step", "pushed")
+            assert (second["end"], second["previous"]) == ("committed", "1.0.0")
+            assert second["seen"] == list(range(1, len(second["seen"]) + 1)), "each record once, none missed"
+            assert desk.wait(30) == 0
         finally:
-            board.terminate()
-            board.wait(20)
-            assert board.stdout is not None
-            board.stdout.close()
+            for process in (desk, board):
+                if process is not None:
+                    process.kill()
+                    process.wait()
+                    for pipe in (process.stdin, process.stdout):
+                        assert pipe is not None
+                        pipe.close()
         assert line.dropped > 0
         assert line.overtaken > 0
 
 
-EXTRAS = ("--pipeline", PIPELINE, "--name", "digits")
+def _start(line: Line, where: str, *module: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*line.inside(where), sys.executable, "-m", *module],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
-def _code(board: subprocess.Popen[str]) -> str:
-    assert board.stdout is not None
-    for text in board.stdout:
-        said = json.loads(text)
-        if said["event"] == "pairing":
-            return str(said["code"])
-    raise AssertionError("the agent ended before it could be paired")
+def _next(process: subprocess.Popen[str], key: str, value: str) -> dict[str, Any]:
+    """The next line that says so."""
+    assert process.stdout is not None
+    for text in process.stdout:
+        said: dict[str, Any] = json.loads(text)
+        if said[key] == value:
+            return said
+    raise AssertionError(f"it ended before {value}")
 
 
 def _cut(line: Line, at_bytes: int) -> None:
@@ -87,24 +83,3 @@ def _cut(line: Line, at_bytes: int) -> None:
     line.is_cut = True
     time.sleep(CUT_S)
     line.is_cut = False
-
-
-def _small_model(folder: Path, seed: int) -> Path:
-    """300 kB that say something about each picture: the line carries some 40 kB a second."""
-    chance = np.random.default_rng(seed)
-    weights = [
-        numpy_helper.from_array(chance.standard_normal(shape).astype(np.float32), name)
-        for name, shape in (("w", (64, 1000)), ("v", (1000, 10)))
-    ]
-    nodes = [
-        helper.make_node("Flatten", ["image"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "w"], ["wide"]),
-        helper.make_node("Relu", ["wide"], ["bent"]),
-        helper.make_node("MatMul", ["bent", "v"], ["logits"]),
-    ]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 8, 8])
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 10])
-    graph = helper.make_graph(nodes, "small", [image], [logits], weights)
-    path = folder / f"small{seed}.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return path
