@@ -116,6 +116,11 @@ class Collector:
         message = self._sealer.seal(wire.ACK, board_id, body)
         where = wire.topic(self._way.fleet, board_id, wire.ACK)
         await client.publish(where, message, qos=1, timeout=PUBLISH_S)
+        task = asyncio.current_task()
+        if (
+            task is not None and task.cancelling()
+        ):  # which waiting for an answer that came just then has swallowed
+            raise asyncio.CancelledError
 
     async def _board(self, board_id: str) -> _Board:
         if board_id not in self._known:

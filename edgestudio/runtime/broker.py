@@ -8,7 +8,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Self
+from typing import Any
 
 from edgestudio.runtime.board_policy import BoardPolicy
 from edgestudio.runtime.live import Broker
@@ -99,7 +99,7 @@ class Attempts:
         self._pause_s, self._is_told = 0.0, False
         self.is_connected.set()
 
-    def __aiter__(self) -> Self:
+    def __aiter__(self) -> Attempts:
         self._is_begun = False
         return self
 
@@ -159,10 +159,10 @@ class KeptConnection:
 
     async def stop(self) -> None:
         """Disconnect."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()  # again where waiting for an answer that came just then has swallowed it
+            await asyncio.wait([task], timeout=1.0)
 
     async def _run(self) -> None:
         try:
