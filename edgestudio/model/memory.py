@@ -27,7 +27,8 @@ class Peak(NamedTuple):
 def peak(graph: Graph, sizes: Sequence[int | None], inner: Sequence[int] = ()) -> Peak:
     """The peak of the graph's activations; `sizes` are bytes per tensor, `inner` what subgraphs of a node need.
 
-    Inputs are alive from the start to their last reader, outputs from their writer to the end.
+    Inputs are alive from the start to their last reader, outputs from their writer to the end. What is computed from
+    weights alone, such as a weight that is dequantised, is a weight in another form and no activation.
     """
     count = len(graph.nodes)
     if count == 0:
@@ -50,11 +51,20 @@ def peak(graph: Graph, sizes: Sequence[int | None], inner: Sequence[int] = ()) -
     return Peak(alive[top], top, alive, unknown)
 
 
+def _is_random(operator: str) -> bool:
+    return "random" in operator.casefold() or operator in ("Bernoulli", "Multinomial")
+
+
 def _lifetimes(graph: Graph) -> tuple[dict[int, int], dict[int, int]]:
     """The first and the last node of each buffer, named by the tensor that owns it."""
     owner = list(range(len(graph.tensors)))
     start: dict[int, int] = dict.fromkeys(graph.inputs, 0)
+    weights = {at for at, tensor in enumerate(graph.tensors) if tensor.kind == "constant"}
     for index, node in enumerate(graph.nodes):
+        read = [tensor for tensor in node.inputs if tensor >= 0]
+        if read and not node.subgraphs and weights.issuperset(read) and not _is_random(node.op):
+            weights.update(node.outputs)
+            continue
         shared = node.inputs[0] if node.op in _VIEWS and node.inputs else -1
         for slot, tensor in enumerate(node.outputs):
             if tensor < 0:

@@ -176,3 +176,21 @@ class AskDialog(Sheet):
 
     def _closed(self) -> None:
         self._is_open = False
+
+
+def ask_one(
+    name: str,
+    title: str,
+    parent: QWidget,
+    question: Question,
+    go: Callable[[str], object],
+    *,
+    accept: str = "Save",
+) -> None:
+    """Ask for one line or choice, and go on with what was said, without its outer spaces."""
+
+    def act(answers: Answers, done: Done, failed: Failed) -> None:
+        go(str(answers[question.key]).strip())
+        done(None)
+
+    AskDialog(name, title, parent, [question], act, accept=accept).show()

@@ -10,12 +10,13 @@ from typing import Any, get_args
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QInputDialog, QMainWindow, QWidget
+from PySide6.QtWidgets import QMainWindow, QWidget
 
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.settings import Settings
 from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.ui import dialogs, icons, theme
+from edgestudio.ui.ask import Question, ask_one
 from edgestudio.ui.attention import Attention
 from edgestudio.ui.board_questions import BoardQuestions
 from edgestudio.ui.capture_questions import CaptureQuestions
@@ -251,28 +252,19 @@ class MainWindow(QMainWindow):
         self._requests.follow(future, opened)
 
     def _save_layout(self) -> None:
-        self._ask("Save the layout", "Name of the layout", [], self.layouts.save)
+        ask_one("layout-dialog", "Save the layout", self, Question("answer", "Name"), self.layouts.save)
 
     def _load_layout(self) -> None:
         names = self.layouts.names()
         if names:
-            self._ask("Go to a layout", "Layout", names, self.layouts.load)
+            choices = tuple((name, name) for name in names)
+            question = Question("answer", "Layout", kind="choice", choices=choices)
+            ask_one("layout-dialog", "Go to a layout", self, question, self.layouts.load, accept="Go")
         else:
             dialogs.MessageDialog(
                 "layout-dialog", "No layout is saved yet",
                 "View > Save the layout as … keeps the arrangement of now under a name.", self,
             ).show()  # fmt: skip
-
-    def _ask(self, title: str, prompt: str, choices: list[str], answer: Callable[[str], object]) -> None:
-        dialog = QInputDialog(self)
-        dialog.setObjectName("layout-dialog")
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.setWindowTitle(title)
-        dialog.setLabelText(prompt)
-        if choices:
-            dialog.setComboBoxItems(choices)
-        dialog.textValueSelected.connect(lambda text: answer(text) if text.strip() else None)
-        dialog.open()
 
     def _rows_changed(self, row: object) -> None:
         self.menus.refresh()

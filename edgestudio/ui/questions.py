@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
+from edgestudio.ui.ask import Question, ask_one
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.panels.pairing import PairingDialog
 from edgestudio.ui.requests import Requests
@@ -59,16 +60,11 @@ class Questions:
 
     def add_address(self) -> None:
         """Where a board is."""
-        dialog = QInputDialog(self._window)
-        dialog.setObjectName("address-dialog")
-        dialog.setWindowTitle("Add a board by address")
-        dialog.setLabelText("Address of the board, as host or host:port")
-        dialog.setOkButtonText("Add")
-        dialog.resize(420, dialog.sizeHint().height())
-        dialog.textValueSelected.connect(
-            lambda text: self._desk.run("board.add_address", address=text) if text.strip() else None
-        )
-        self._open(dialog)
+        ask_one(
+            "address-dialog", "Add a board by address", self._window,
+            Question("answer", "Address", hint="As host or host:port."),
+            lambda text: self._desk.run("board.add_address", address=text), accept="Add",
+        )  # fmt: skip
 
     def pair(self) -> None:
         """The code that the selected board shows."""
@@ -78,6 +74,6 @@ class Questions:
         dialog = PairingDialog(board, self._desk.stores.boards, self._requests.pair, self._window)
         dialog.show()
 
-    def _open(self, dialog: QFileDialog | QInputDialog) -> None:
+    def _open(self, dialog: QFileDialog) -> None:
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()

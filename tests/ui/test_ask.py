@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel, QLineEdit, QPlainTextEdit, QPushButton, QWidget
 
-from edgestudio.ui.ask import AskDialog, Question
+from edgestudio.ui.ask import AskDialog, Question, ask_one
 from edgestudio.wire.errors import InputError
 
 
@@ -84,3 +84,13 @@ def test_files_are_paths(window: QWidget, tmp_path: Path, qtbot) -> None:
     assert service.asked[0][0] == {"path": tmp_path / "kit.bin", "secret": " with spaces "}
     with qtbot.waitSignal(dialog.destroyed, timeout=5000):
         QTest.keyClick(dialog, Qt.Key.Key_Escape)
+
+
+def test_one_question_hands_on_its_answer_and_closes(qtbot, window: QWidget) -> None:
+    said: list[str] = []
+    ask_one("address-dialog", "Add a board", window, Question("answer", "Address"), said.append, accept="Add")
+    field = window.findChild(QLineEdit, "address-dialog-answer")
+    QTest.keyClicks(field, " 192.0.2.7:8743 ")
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    assert said == ["192.0.2.7:8743"]
+    qtbot.waitUntil(lambda: not window.findChildren(QLineEdit, "address-dialog-answer"))

@@ -134,6 +134,7 @@ class PropertiesPanel(QWidget):
         if self._shown is not None:
             self._describe(*self._shown)
             self._offer()
+            self._page.scrollToAnchor("inputs")  # what was asked for comes into view
 
     def say(self, sentence: str, *, is_waiting: bool = False) -> None:
         """Say what becomes of the statistics that were asked for."""
@@ -197,7 +198,7 @@ class PropertiesPanel(QWidget):
             if len(tensors) > _MOST_TENSORS:
                 described.append(f"<p class=muted>and {len(tensors) - _MOST_TENSORS:,} more</p>")
             if described:
-                parts.append(f"<h3>{title}</h3>" + "".join(described))
+                parts.append(f"<h3><a name={title.lower()}></a>{title}</h3>" + "".join(described))
         if others:  # TFLite names an operator by everything that was folded into it
             folded = "".join(f"<p class=tensor>{escape(each)}</p>" for each in others)
             parts.append(f"<h3>Also named</h3>{folded}")

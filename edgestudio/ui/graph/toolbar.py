@@ -81,6 +81,7 @@ class GraphToolbar(QWidget):
         inside.setSpacing(4)
         for widget in (*self._zooming, self.fit, self.dimensions, self.bookmarks, self.export, self.side):
             inside.addWidget(widget)
+        inside.addStretch(1)
         row.addWidget(buttons)
         self.setLayout(row)
         return row

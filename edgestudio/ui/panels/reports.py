@@ -35,7 +35,7 @@ KINDS = {"check": "Target check: ", "diff": "Differences: "}
 TITLES = {
     "op": "Operator", "count": "Count", "status": "Status", "reason": "Reason", "remedy": "Remedy", "change": "Change",
     "name": "Name", "severity": "Weight", "text": "What was found", "node": "Layer", "operator": "Operator",
-    "sqnr_db": "Signal to noise, dB", "max_abs": "Largest error", "is_suspect": "Keep in float",
+    "sqnr_db": "SQNR, dB", "max_abs": "Largest error", "is_suspect": "Keep in float",
 }  # fmt: skip
 # Words that say how something is: icon and colour role beside the word, never the colour alone.
 _GOOD, _NOTED, _WARNED, _BAD = (
