@@ -83,7 +83,8 @@ def test_a_lighter_model_that_is_slower_than_the_source_lets_nothing_pile_up(
         refused = [answer for answer in answers if isinstance(answer, Exception)]
         assert {getattr(error, "code", "") for error in refused} == {"busy"}
         served = [answer["served"] for answer in answers if isinstance(answer, dict)]
-        assert served == ["file:lighter.onnx"] * (STAND_INS + 1 + CAPACITY), "doing, in hand, in the line"
+        assert set(served) == {"file:lighter.onnx"}
+        assert STAND_INS < len(served) <= STAND_INS + 1 + CAPACITY, "being done, in hand, in the line"
 
     run(tmp_path, scenario)
 
