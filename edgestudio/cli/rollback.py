@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 
 from edgestudio.cli.console import Console
+from edgestudio.cli.pause import add_arguments
 from edgestudio.cli.push import outcome
 from edgestudio.studio.app import Studio
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """DEVICE [MODEL]."""
-    parser.add_argument("device", metavar="DEVICE", help="a name, an id prefix, or host:port")
-    parser.add_argument(
-        "model", nargs="?", metavar="MODEL", help="the model's name there, when it runs several"
-    )
+__all__ = ["add_arguments", "run"]
 
 
 async def run(studio: Studio, options: argparse.Namespace, console: Console) -> int:

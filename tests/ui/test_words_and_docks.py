@@ -20,6 +20,19 @@ from edgestudio.ui.tray import TraySwitches
 from tests.ui.parts import SOURCE, VARIANT, Bench, model, variant
 
 
+def _arranged(qtbot, width: int, height: int) -> tuple[QMainWindow, Docks]:
+    """A window of this size with every dock in its place."""
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    docks = Docks(window)
+    for name in AREAS:
+        docks.add(name, QWidget())
+    window.resize(width, height)
+    window.show()
+    docks.arrange(width, height)
+    return window, docks
+
+
 def test_what_people_said_is_shown_and_can_be_changed(qtbot, bench: Bench) -> None:
     bench.desk.commands.add(
         Command("model.note", "Note…", lambda: bench.runs.append(("model.note", {})), "model")
@@ -106,14 +119,7 @@ def test_the_tray_folds_away_and_comes_back_with_all_its_tabs(qtbot) -> None:
 
 
 def test_a_narrow_window_begins_without_its_right_side(qtbot) -> None:
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    docks = Docks(window)
-    for name in AREAS:
-        docks.add(name, QWidget())
-    window.resize(960, 540)
-    window.show()
-    docks.arrange(960, 540)
+    _window, docks = _arranged(qtbot, 960, 540)
     assert docks["recipe"].isHidden()
     docks.bring_forward("recipe")
     assert not docks["recipe"].isHidden()
@@ -122,14 +128,7 @@ def test_a_narrow_window_begins_without_its_right_side(qtbot) -> None:
 
 
 def test_a_dock_floats_and_closes_by_its_own_buttons(qtbot) -> None:
-    window = QMainWindow()
-    qtbot.addWidget(window)
-    docks = Docks(window)
-    for name in AREAS:
-        docks.add(name, QWidget())
-    window.resize(1200, 800)
-    window.show()
-    docks.arrange(1200, 800)
+    _window, docks = _arranged(qtbot, 1200, 800)
     library: QDockWidget = docks["library"]
     qtbot.waitUntil(lambda: isinstance(library.titleBarWidget(), DockTitle))
     docks.peek("jobs")
