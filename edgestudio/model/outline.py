@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgestudio.model.allocation import uncollected
 from edgestudio.model.boxes import Boxes, BoxKind
 from edgestudio.model.graph import Attribute, Graph, Node
 
@@ -21,6 +22,7 @@ def outline(boxes: Boxes) -> Graph:
     nodes = [Node("", "")] * (int(refs.max()) + 1 if len(refs) else 0)
     names = boxes.names.texts() if boxes.names is not None else [""] * len(at)
     operators = [boxes.labels[label] for label in boxes.label[at].tolist()]
-    for ref, name, operator in zip(refs.tolist(), names, operators, strict=True):
-        nodes[ref] = Node(name, operator, (), (), _NO_ATTRIBUTES)
+    with uncollected():
+        for ref, name, operator in zip(refs.tolist(), names, operators, strict=True):
+            nodes[ref] = Node(name, operator, (), (), _NO_ATTRIBUTES)
     return Graph("", tuple(nodes), (), (), ())

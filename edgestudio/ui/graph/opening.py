@@ -57,8 +57,7 @@ class Opening(GraphStage):
             return self.document.graph
         layout = self.view.layout_shown
         if self._outline is None or self._outline[0] is not layout:
-            with undisturbed():
-                self._outline = (layout, outline(layout.boxes))
+            self._outline = (layout, outline(layout.boxes))
         return self._outline[1]
 
     # --- what is shown
