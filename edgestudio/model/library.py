@@ -303,8 +303,11 @@ class Library:
         if not self._directory.is_dir():
             return
         for leftover in self._directory.glob(".*-*"):
-            if time.time() - leftover.stat().st_mtime > _STALE_S:
-                shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(
+                FileNotFoundError
+            ):  # whoever was adding it has just moved it to its place
+                if time.time() - leftover.stat().st_mtime > _STALE_S:
+                    shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _read(folder: Path) -> Entry | None:

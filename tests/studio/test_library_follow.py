@@ -144,6 +144,14 @@ def test_two_that_add_the_same_model_at_once_keep_one(tmp_path):
     assert not [each.name for each in folder.iterdir() if each.name.startswith(".adding")]
 
 
+def test_a_half_added_model_that_vanishes_under_the_sweep_is_no_error(tmp_path):
+    """Another program moves its model to its place between the listing and the look at its age."""
+    library = Library(tmp_path / "library")
+    library.directory.mkdir()
+    (library.directory / ".adding-gone").symlink_to("nowhere")
+    assert library.add(SAMPLE, name="net", format="onnx").path.is_file()
+
+
 def test_a_library_that_somebody_holds_says_so(tmp_path, monkeypatch):
     library = Library(tmp_path / "library")
     entry = library.add(SAMPLE, name="net", format="onnx")
