@@ -38,7 +38,7 @@ def measure(path: Path) -> dict[str, Any]:
     import psutil
     from PySide6.QtWidgets import QApplication
 
-    from edgestudio.model.layout import Layout
+    from edgestudio.model.picture.layout import Layout
     from edgestudio.ui import theme
     from edgestudio.ui.graph.view import GraphView
     from edgestudio.ui.memory import keep_large_blocks_apart

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from edgestudio.studio.job_kinds import KINDS, JobKind
+from edgestudio.studio.jobs.kinds import KINDS, JobKind
 from edgestudio.wire.errors import EdgeStudioError, InputError
 
 # A worker speaks at most this often about the same phase; nobody reads faster.

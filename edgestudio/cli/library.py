@@ -10,10 +10,10 @@ from typing import Any
 
 from edgestudio.cli.console import Console, facts, in_bytes, table
 from edgestudio.studio.app import Studio
-from edgestudio.studio.library_search import search
-from edgestudio.studio.model_facts import facts_of
+from edgestudio.studio.library.facts import facts_of
+from edgestudio.studio.library.search import search
+from edgestudio.studio.library.semantic_version import parse_version
 from edgestudio.studio.rows import ModelRow
-from edgestudio.studio.semantic_version import parse_version
 from edgestudio.wire.errors import InputError, UsageError
 
 

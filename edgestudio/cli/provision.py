@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgestudio.cli.console import Console
 from edgestudio.studio.app import Studio
-from edgestudio.studio.provisioning import provision
+from edgestudio.studio.boards.provisioning import provision
 from edgestudio.wire import api
 
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from edgestudio.model import graph as graphs
 from edgestudio.model.allocation import uncollected
-from edgestudio.model.boxes import build_boxes
 from edgestudio.model.content import tree_size_bytes
 from edgestudio.model.detect import TITLES, Recognised, detect
 from edgestudio.model.graph import Graph, Model
-from edgestudio.model.layout import Layout, lay_out_boxes
+from edgestudio.model.picture.boxes import build_boxes
+from edgestudio.model.picture.layout import Layout, lay_out_boxes
 from edgestudio.model.reading import read_recognised, refuse_damage
 from edgestudio.wire.progress import Progress
 
 # What adds up is imported after the first picture: it would only hold that up.
 if TYPE_CHECKING:
-    from edgestudio.model.analysis import Analysis
+    from edgestudio.model.totals.analysis import Analysis
 
 _INFERRED = {
     "graphdef": "edgestudio.model.formats.tensorflow_shapes",
@@ -105,8 +105,8 @@ def _analysed(
     found: Recognised, model: Model, dimensions: Mapping[str, int], *, shows_sizes: bool = False
 ) -> Analysis:
     """With `shows_sizes` the model of the analysis has the given sizes; else the names of the file."""
-    from edgestudio.model.analysis import analyse, batch_symbols
     from edgestudio.model.dimensions import refuse_unknown, settled
+    from edgestudio.model.totals.analysis import analyse, batch_symbols
 
     refuse_unknown(model, dimensions)
     given = dimensions if shows_sizes else {}

@@ -8,10 +8,10 @@ from typing import Any
 
 from edgestudio.model import graph as graphs
 from edgestudio.model.allocation import uncollected
-from edgestudio.model.analysis import analyse
 from edgestudio.model.copying import content_sha256
 from edgestudio.model.inspection import summarise
-from edgestudio.model.layout import lay_out
+from edgestudio.model.picture.layout import lay_out
+from edgestudio.model.totals.analysis import analyse
 from edgestudio.wire.errors import ModelError
 from edgestudio.wire.progress import Progress
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from edgestudio.model.lineage import renamed
+from edgestudio.model.compare.lineage import renamed
 from edgestudio.model.reading import read_model
 from edgestudio.optimize import catalog, recipe
 from edgestudio.optimize.catalog import PassSpec

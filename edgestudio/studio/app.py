@@ -11,15 +11,19 @@ from typing import Any, TypeVar
 
 from edgestudio.devices.known import KnownBoards
 from edgestudio.devices.publisher import Publisher
-from edgestudio.studio.boards import BoardService
+from edgestudio.studio.boards.boards import BoardService
+from edgestudio.studio.boards.captures import CaptureService
+from edgestudio.studio.boards.collecting import CollectService
+from edgestudio.studio.boards.deployer import DeployService
+from edgestudio.studio.boards.telemetry import TelemetryService
+from edgestudio.studio.boards.trust import TrustService
+from edgestudio.studio.boards.upkeep import UpkeepService
+from edgestudio.studio.boards.watching import AlertService
 from edgestudio.studio.bus import EventBus
-from edgestudio.studio.captures import CaptureService
-from edgestudio.studio.collecting import CollectService
-from edgestudio.studio.deployer import DeployService
 from edgestudio.studio.doctor import Doctor
-from edgestudio.studio.edits import EditService
-from edgestudio.studio.jobs import JobService
-from edgestudio.studio.models import ModelService
+from edgestudio.studio.jobs.jobs import JobService
+from edgestudio.studio.library.edits import EditService
+from edgestudio.studio.library.models import ModelService
 from edgestudio.studio.notices import NoticeService
 from edgestudio.studio.optimizer import OptimizerService
 from edgestudio.studio.paths import Paths, default_paths
@@ -28,11 +32,7 @@ from edgestudio.studio.recent import RecentFiles
 from edgestudio.studio.registries import RegistryService
 from edgestudio.studio.reports import ReportService
 from edgestudio.studio.settings import Settings, SettingsStore
-from edgestudio.studio.telemetry import TelemetryService
-from edgestudio.studio.trust import TrustService
-from edgestudio.studio.upkeep import UpkeepService
 from edgestudio.studio.viewers import ViewerService
-from edgestudio.studio.watching import AlertService
 from edgestudio.wire.errors import EdgeStudioError
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from typing import Any
 
 from edgestudio.model.marks import Marks
 from edgestudio.model.node_values import NodeValues, Value
-from edgestudio.studio.jobs import JobService
-from edgestudio.studio.model_files import path_or_none, text_or_none
-from edgestudio.studio.models import ModelService
+from edgestudio.studio.jobs.jobs import JobService
+from edgestudio.studio.library.files import path_or_none, text_or_none
+from edgestudio.studio.library.models import ModelService
 from edgestudio.wire.errors import InputError
 
 _MARKS = "marks.json"

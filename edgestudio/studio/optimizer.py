@@ -10,9 +10,9 @@ from typing import Any
 from edgestudio.optimize import catalog
 from edgestudio.optimize import recipe as recipes
 from edgestudio.optimize.recipe import Recipe
-from edgestudio.studio.jobs import JobService
-from edgestudio.studio.model_files import path_or_none, text_or_none
-from edgestudio.studio.models import ModelService, Supplies
+from edgestudio.studio.jobs.jobs import JobService
+from edgestudio.studio.library.files import path_or_none, text_or_none
+from edgestudio.studio.library.models import ModelService, Supplies
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import InputError, RecipeError
 

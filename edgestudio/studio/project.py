@@ -12,8 +12,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgestudio.studio.boards import BoardService
-from edgestudio.studio.models import ModelService
+from edgestudio.studio.boards.boards import BoardService
+from edgestudio.studio.library.models import ModelService
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import EdgeStudioError, InputError
 from edgestudio.wire.files import write_atomically

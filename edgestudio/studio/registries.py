@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.devices.publisher import plain_name
-from edgestudio.studio.model_facts import ModelFacts, checked_facts, facts_of
-from edgestudio.studio.models import ModelService
+from edgestudio.studio.library.facts import ModelFacts, checked_facts, facts_of
+from edgestudio.studio.library.models import ModelService
+from edgestudio.studio.library.semantic_version import in_order, parse_version
 from edgestudio.studio.registry.address import open_registry
 from edgestudio.studio.registry.artifact import Artifact, Listed, RegistryError, files_of, sha256_of
 from edgestudio.studio.registry.lineage_file import LINEAGE_FILE, read_lineage, write_lineage
 from edgestudio.studio.rows import ModelRow
-from edgestudio.studio.semantic_version import in_order, parse_version
 from edgestudio.wire.errors import InputError
 
 _FIRST = "1.0.0"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.studio.bus import EventBus, Ledger
-from edgestudio.studio.jobs import JobService
-from edgestudio.studio.model_files import path_or_none, text_or_none
-from edgestudio.studio.models import ModelService
+from edgestudio.studio.jobs.jobs import JobService
+from edgestudio.studio.library.files import path_or_none, text_or_none
+from edgestudio.studio.library.models import ModelService
 from edgestudio.studio.rows import ModelRow, ReportKind, ReportRow
 from edgestudio.wire.errors import InputError
 

@@ -7,9 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from edgestudio.studio.child import child_environment, end_process, spawn_options
-from edgestudio.studio.models import ModelService
-from edgestudio.studio.reading import has_netron
+from edgestudio.studio.jobs.child import child_environment, end_process, spawn_options
+from edgestudio.studio.library.models import ModelService
+from edgestudio.studio.library.reading import has_netron
 from edgestudio.wire.errors import InputError, RefusedError
 
 _VIEW = "edgestudio.ui.netron.view"

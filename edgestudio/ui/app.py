@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox
 
 from edgestudio import __version__
 from edgestudio.studio.app import Studio
-from edgestudio.studio.command_list import build_commands
+from edgestudio.studio.commands.catalogue import build_commands
 from edgestudio.studio.loop import LoopThread
 from edgestudio.studio.stores import Stores
 from edgestudio.ui import icons, theme

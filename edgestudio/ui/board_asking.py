@@ -8,8 +8,8 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.command_actions import is_target
-from edgestudio.studio.commands import Selection
+from edgestudio.studio.commands.actions import is_target
+from edgestudio.studio.commands.commands import Selection
 from edgestudio.studio.rows import BoardRow
 from edgestudio.ui.ask import Answers, AskDialog, Question
 from edgestudio.ui.desk import Desk

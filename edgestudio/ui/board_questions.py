@@ -9,9 +9,9 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.command_actions import is_target
-from edgestudio.studio.commands import Command, Selection
-from edgestudio.studio.provisioning import provision
+from edgestudio.studio.boards.provisioning import provision
+from edgestudio.studio.commands.actions import is_target
+from edgestudio.studio.commands.commands import Command, Selection
 from edgestudio.ui import wording
 from edgestudio.ui.ask import Answers, AskDialog, Question
 from edgestudio.ui.board_asking import BoardAsker, number, runs_something, which_model

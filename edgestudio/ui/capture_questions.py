@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.commands import Command
+from edgestudio.studio.commands.commands import Command
 from edgestudio.ui import wording
 from edgestudio.ui.ask import Answers, Question
 from edgestudio.ui.board_asking import BoardAsker, is_paired, number, runs_something, which_model

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgestudio.studio.commands import CommandSet
+from edgestudio.studio.commands.commands import CommandSet
 from edgestudio.studio.stores import Stores
 from edgestudio.ui.dragging import DragState
 from edgestudio.ui.selection import Selected

@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 
 from edgestudio import __version__
 from edgestudio.assets import resource
-from edgestudio.studio.commands import CommandSet
+from edgestudio.studio.commands.commands import CommandSet
 from edgestudio.studio.settings import Settings
 from edgestudio.ui import icons
 from edgestudio.ui.menus import TITLES

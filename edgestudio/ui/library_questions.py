@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from edgestudio.devices.profiles import profiles
-from edgestudio.model.target_table import runtime_tables
+from edgestudio.model.target.table import runtime_tables
 from edgestudio.studio.app import Studio
 from edgestudio.studio.registry.artifact import Listed
 from edgestudio.studio.rows import ModelRow

@@ -12,9 +12,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QShowEvent
 from PySide6.QtWidgets import QMainWindow, QWidget
 
+from edgestudio.studio.boards.telemetry import TelemetryService
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.settings import Settings
-from edgestudio.studio.telemetry import TelemetryService
 from edgestudio.ui import dialogs, icons, theme
 from edgestudio.ui.ask import Question, ask_one
 from edgestudio.ui.attention import Attention

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar, QWidget
 
-from edgestudio.studio.commands import Command
+from edgestudio.studio.commands.commands import Command
 from edgestudio.ui import icons, menu_order, theme
 from edgestudio.ui.desk import Desk
 

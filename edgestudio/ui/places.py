@@ -1,4 +1,4 @@
-"""What commands may ask of the window, handed on to it; see `studio.commands.Window`."""
+"""What commands may ask of the window, handed on to it; see `studio.commands.commands.Window`."""
 
 from __future__ import annotations
 

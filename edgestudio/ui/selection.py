@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
-from edgestudio.studio.commands import Selection
+from edgestudio.studio.commands.commands import Selection
 from edgestudio.studio.stores import Stores
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from edgestudio.studio.commands import Command, Group
+from edgestudio.studio.commands.commands import Command, Group
 
 MOST_RECENTS = 9
 

@@ -54,7 +54,7 @@ def test_studio_and_command_line_import_no_machine_learning_and_no_qt():
         "import sys, importlib\n"
         "from edgestudio.studio.app import Studio\n"
         "from edgestudio.cli.verbs import VERBS\n"
-        "import edgestudio.__main__, edgestudio.cli.main, edgestudio.studio.command_list\n"
+        "import edgestudio.__main__, edgestudio.cli.main, edgestudio.studio.commands.catalogue\n"
         "studio = Studio()\n"
         "studio.optimizer.recipes(), studio.optimizer.passes()\n"
         "[importlib.import_module(verb.module) for verb in VERBS.values()]\n"

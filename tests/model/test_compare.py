@@ -9,10 +9,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgestudio.model.diff import diff_job
+from edgestudio.model.compare.diff import diff_job
 from edgestudio.model.statistics import describe, statistics_job
-from edgestudio.model.target_table import runtime_tables
-from edgestudio.model.targets import check_job
+from edgestudio.model.target.check import check_job
+from edgestudio.model.target.table import runtime_tables
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import UsageError
 from edgestudio.wire.progress import Silent

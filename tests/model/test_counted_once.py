@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edgestudio.model.analysis import analyse
 from edgestudio.model.detect import Recognised
 from edgestudio.model.formats import openvino
 from edgestudio.model.formats.pickle_text import Made, Named, Stored
@@ -16,6 +15,7 @@ from edgestudio.model.formats.torch_values import placed_below, tensors_below
 from edgestudio.model.graph import Graph, Model, Node, Tensor
 from edgestudio.model.inspection import inspect_file
 from edgestudio.model.statistics import statistics_job
+from edgestudio.model.totals.analysis import analyse
 from edgestudio.wire.errors import ModelError
 from edgestudio.wire.progress import Silent
 

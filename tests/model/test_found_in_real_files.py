@@ -12,7 +12,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgestudio.model.analysis import analyse
 from edgestudio.model.formats.coreml_network_shapes import output_shape
 from edgestudio.model.formats.pickle_text import Made, Named
 from edgestudio.model.formats.tflite_shapes import infer_shapes
@@ -20,9 +19,10 @@ from edgestudio.model.formats.torch_code import CodeReader
 from edgestudio.model.formats.torch_parts import Methods
 from edgestudio.model.graph import Graph, Model, Node, Tensor
 from edgestudio.model.inspection import inspect_file
-from edgestudio.model.mac_table import count
-from edgestudio.model.macs import Call
 from edgestudio.model.reading import read_model
+from edgestudio.model.totals.analysis import analyse
+from edgestudio.model.totals.mac_table import count
+from edgestudio.model.totals.macs import Call
 from tests.model.made import onnx_model
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgestudio.model.boxes import BoxKind
 from edgestudio.model.graph import Graph, Node, Tensor
-from edgestudio.model.groups import are_grouped_alike, find_groups
-from edgestudio.model.layout import lay_out
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.groups import are_grouped_alike, find_groups
+from edgestudio.model.picture.layout import lay_out
 
 
 def chain(*described: tuple[str, str, str]) -> Graph:

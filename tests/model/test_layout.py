@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgestudio.model.boxes import Boxes, BoxKind, build_boxes, redescribed
 from edgestudio.model.graph import Graph, Node, Tensor
-from edgestudio.model.lanes import Floats, Ints, place
-from edgestudio.model.layout import Layout, lay_out
+from edgestudio.model.picture.boxes import Boxes, BoxKind, build_boxes, redescribed
+from edgestudio.model.picture.lanes import Floats, Ints, place
+from edgestudio.model.picture.layout import Layout, lay_out
 
 
 @st.composite

@@ -13,7 +13,7 @@ import pytest
 from edgestudio.model import graph as graphs
 from edgestudio.model.copying import content_sha256
 from edgestudio.model.graph import Model
-from edgestudio.model.library import Library
+from edgestudio.model.library.library import Library
 from edgestudio.wire.errors import InputError, ModelError
 
 

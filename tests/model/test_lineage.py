@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgestudio.model.diff import compare
+from edgestudio.model.compare.diff import compare
+from edgestudio.model.compare.lineage import composed, related, renamed
 from edgestudio.model.graph import Graph, Model, Node, Tensor
-from edgestudio.model.lineage import composed, related, renamed
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from edgestudio.model.detect import detect
 from edgestudio.model.inspection import inspect_file
-from edgestudio.model.library import Library
+from edgestudio.model.library.library import Library
 from edgestudio.model.links import followed
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.errors import ModelError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgestudio.model.graph import Graph, Node, Tensor
-from edgestudio.model.memory import peak
+from edgestudio.model.totals.memory import peak
 
 
 def _graph(nodes: list[Node]) -> Graph:

@@ -15,12 +15,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.generated_graphs import FAMILIES
-from edgestudio.model.boxes import Boxes, BoxKind, Names, build_boxes
 from edgestudio.model.detect import Recognised, detect
 from edgestudio.model.formats.onnx_sketch import sketch
 from edgestudio.model.inspection import inspect_job
-from edgestudio.model.layout import Layout, lay_out
-from edgestudio.model.outline import outline
+from edgestudio.model.picture.boxes import Boxes, BoxKind, Names, build_boxes
+from edgestudio.model.picture.layout import Layout, lay_out
+from edgestudio.model.picture.outline import outline
 from edgestudio.model.query import parse
 from edgestudio.model.reading import read_model
 from edgestudio.wire.errors import ModelError

@@ -177,7 +177,7 @@ def test_sizes_go_through_an_ml_program_and_the_bodies_of_its_loops() -> None:
         tensor("zero", (), "constant", dtype="int32", values=(0,)), tensor("n", (), dtype="int32"),
         tensor("y", (None, 4), "output")), (0,), (4,))  # fmt: skip
     model = Model("coreml", None, None, {}, (main, test, body), 0, {"type": "mlProgram"})
-    from edgestudio.model.analysis import analyse
+    from edgestudio.model.totals.analysis import analyse
 
     bound = coreml_shapes.infer_shapes(model, {"x:0": 3})
     assert bound.main.tensors[4].shape == (3, 4)

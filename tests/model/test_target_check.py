@@ -12,9 +12,9 @@ from onnx import helper
 
 from edgestudio.model.graph import Graph, Model, Node, Tensor
 from edgestudio.model.reading import read_model
-from edgestudio.model.target_rows import findings, operators
-from edgestudio.model.target_table import Limit, RuntimeTable, runtime_tables
-from edgestudio.model.targets import check_job
+from edgestudio.model.target.check import check_job
+from edgestudio.model.target.rows import findings, operators
+from edgestudio.model.target.table import Limit, RuntimeTable, runtime_tables
 from edgestudio.wire.progress import Silent
 from tests.model.made import onnx_model
 
@@ -331,10 +331,10 @@ def test_the_failing_part_of_another_format_is_a_graph_that_opens(tmp_path: Path
     )  # fmt: skip
     main = Graph("main", (Node("c", "cond", (0, 1), (2,), {"k": 3}, subgraphs=(1,)),), tensors, (0,), (2,))
     whole = Model("coreml", "specification 8", None, {}, (main, inner), 100)
-    from edgestudio.model.analysis import analyse
-    from edgestudio.model.failing import write_failing
     from edgestudio.model.inspection import analysed
-    from edgestudio.model.targets import check
+    from edgestudio.model.target.check import check
+    from edgestudio.model.target.failing import write_failing
+    from edgestudio.model.totals.analysis import analyse
 
     analysis = analyse(whole, None, {})
     result = check(analysis, "coreml")

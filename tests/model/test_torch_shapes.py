@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from edgestudio.model.analysis import analyse
 from edgestudio.model.dimensions import symbols
 from edgestudio.model.formats.pickle_text import Made, Named
 from edgestudio.model.formats.torch_code import CodeReader
@@ -21,6 +20,7 @@ from edgestudio.model.formats.torch_values import Placed
 from edgestudio.model.graph import Model, Tensor
 from edgestudio.model.reading import read_model
 from edgestudio.model.sizes import names_in, size_of
+from edgestudio.model.totals.analysis import analyse
 from tests.model.made import torch_pickle
 
 

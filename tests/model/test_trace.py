@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgestudio.model.trace import Tracer
+from edgestudio.model.picture.trace import Tracer
 
 # 0 -> 1 -> 3 -> 4, 0 -> 2 -> 3, 5 alone
 SOURCE = np.array([0, 1, 0, 2, 3], np.int32)

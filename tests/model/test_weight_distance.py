@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgestudio.model.diff import compare
+from edgestudio.model.compare.diff import compare
 from edgestudio.model.graph import Graph, Model, Node, Quantization, Tensor
 
 

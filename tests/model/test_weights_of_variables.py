@@ -13,7 +13,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import helper
 
-from edgestudio.model.diff import diff_job
+from edgestudio.model.compare.diff import diff_job
 from edgestudio.model.reading import read_model
 from edgestudio.model.weights import weight_loaders
 from edgestudio.wire.progress import Silent

@@ -8,11 +8,11 @@ import onnx
 import pytest
 
 from edgestudio.assets import resource
-from edgestudio.model.analysis import analyse
-from edgestudio.model.frames import frame_trips
 from edgestudio.model.graph import Graph, Model, Node, Tensor
-from edgestudio.model.mac_table import RULES, count, free_operators
-from edgestudio.model.macs import Call
+from edgestudio.model.totals.analysis import analyse
+from edgestudio.model.totals.frames import frame_trips
+from edgestudio.model.totals.mac_table import RULES, count, free_operators
+from edgestudio.model.totals.macs import Call
 
 _WORK = json.loads(resource("formats", "work.json").read_text(encoding="utf-8"))
 _CORE_ML = json.loads(resource("formats", "coreml.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from edgestudio import worker
-from edgestudio.studio.job_kinds import GIB, JobKind
+from edgestudio.studio.jobs.kinds import GIB, JobKind
 from edgestudio.wire.errors import ModelError
 
 NAMES = (

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from edgestudio.studio.address import parse_address
 from edgestudio.studio.app import Studio
+from edgestudio.studio.boards.address import parse_address
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, TrustError
 from tests.agent.net.board import running
 

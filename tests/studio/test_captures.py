@@ -12,7 +12,7 @@ import pytest
 
 from edgestudio.agent.net.server import AgentServer
 from edgestudio.studio.app import Studio
-from edgestudio.studio.captures import CaptureService
+from edgestudio.studio.boards.captures import CaptureService
 from edgestudio.wire.capture import Capture
 from edgestudio.wire.errors import InputError
 from tests.agent import releases

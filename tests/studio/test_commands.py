@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.command_list import build_commands
-from edgestudio.studio.commands import Command, Selection
+from edgestudio.studio.commands.catalogue import build_commands
+from edgestudio.studio.commands.commands import Command, Selection
 from edgestudio.studio.loop import LoopThread
 from edgestudio.studio.rows import ActiveModel, BoardRow, JobRow, ModelRow
 

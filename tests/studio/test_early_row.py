@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from edgestudio.studio.bus import EventBus, Ledger
-from edgestudio.studio.early_row import EarlyRow
+from edgestudio.studio.library.early_row import EarlyRow
 from edgestudio.studio.rows import ModelRow
 
 SHA256 = "a" * 64

@@ -9,7 +9,7 @@ import pytest
 
 from edgestudio.assets import resource
 from edgestudio.model.graph import load as load_graph
-from edgestudio.studio.edit_history import Change, EditHistory
+from edgestudio.studio.library.edit_history import Change, EditHistory
 from edgestudio.wire.errors import InputError, RecipeError
 from tests.studio.test_models import in_studio
 

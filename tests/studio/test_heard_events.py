@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from edgestudio.studio.boards.watching import AlertService
 from edgestudio.studio.bus import EventBus
 from edgestudio.studio.notices import NoticeService
-from edgestudio.studio.watching import AlertService
 
 
 def test_a_silent_way_back_to_the_processor_is_a_notice_and_everyday_events_are_not() -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from edgestudio.studio.bus import EventBus, RowEvent
-from edgestudio.studio.jobs import JobService
+from edgestudio.studio.jobs.jobs import JobService
 from edgestudio.wire.errors import InputError, JobError, ModelError
 
 HERE = Path(__file__).parent

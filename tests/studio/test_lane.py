@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.lane import Lane
+from edgestudio.studio.jobs.lane import Lane
 
 
 def test_a_lane_is_widened_and_narrowed_while_it_is_used():

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from edgestudio.assets import resource
-from edgestudio.model.folder_lock import FolderLock
-from edgestudio.model.library import Library
-from edgestudio.model.library_watch import LibraryWatch
+from edgestudio.model.library.folder_lock import FolderLock
+from edgestudio.model.library.library import Library
+from edgestudio.model.library.watch import LibraryWatch
 from edgestudio.studio.app import Studio
 from edgestudio.wire.errors import InputError
 from tests.model.made import convolution
@@ -86,11 +86,11 @@ def test_an_idle_library_is_asked_for_nothing_but_its_time(tmp_path, monkeypatch
     library = Library(tmp_path / "library")
     library.add(SAMPLE, name="net", format="onnx")
     watch = LibraryWatch(library)
-    monkeypatch.setattr("edgestudio.model.library_watch._SETTLED_NS", -1)
+    monkeypatch.setattr("edgestudio.model.library.watch._SETTLED_NS", -1)
     assert len(watch.look().entries) == 1
     read = []
     monkeypatch.setattr(Library, "get", lambda self, key: read.append(key))
-    monkeypatch.setattr("edgestudio.model.library_watch.stamp_of", lambda folder: read.append(folder))
+    monkeypatch.setattr("edgestudio.model.library.watch.stamp_of", lambda folder: read.append(folder))
     assert watch.look().entries == ()
     assert read == []
 
@@ -111,7 +111,7 @@ def test_writers_at_once_lose_nothing(tmp_path):
     library = Library(tmp_path / "library")
     entry = library.add(SAMPLE, name="net", format="onnx")
     script = (
-        "import sys\nfrom pathlib import Path\nfrom edgestudio.model.library import Library\n"
+        "import sys\nfrom pathlib import Path\nfrom edgestudio.model.library.library import Library\n"
         "library, field = Library(Path(sys.argv[1])), sys.argv[3]\n"
         "for number in range(25):\n"
         "    library.update(sys.argv[2], **{field: f'{field} {number}'})\n"
@@ -132,7 +132,7 @@ def test_writers_at_once_lose_nothing(tmp_path):
 def test_two_that_add_the_same_model_at_once_keep_one(tmp_path):
     folder = tmp_path / "library"
     script = (
-        "import sys\nfrom pathlib import Path\nfrom edgestudio.model.library import Library\n"
+        "import sys\nfrom pathlib import Path\nfrom edgestudio.model.library.library import Library\n"
         "for number in range(8):\n"
         "    Library(Path(sys.argv[1])).add(Path(sys.argv[2]), name='n', format='onnx', tags=(sys.argv[3],))\n"
     )
@@ -155,7 +155,7 @@ def test_a_half_added_model_that_vanishes_under_the_sweep_is_no_error(tmp_path):
 def test_a_library_that_somebody_holds_says_so(tmp_path, monkeypatch):
     library = Library(tmp_path / "library")
     entry = library.add(SAMPLE, name="net", format="onnx")
-    monkeypatch.setattr("edgestudio.model.folder_lock._LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr("edgestudio.model.library.folder_lock._LONGEST_WAIT_S", 0.05)
     other = FolderLock(library.directory)
     assert other.acquire()
     with pytest.raises(InputError, match="being changed by another program"):

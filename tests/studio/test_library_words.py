@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from edgestudio.studio.library_search import search
-from edgestudio.studio.model_facts import checked_facts, facts_of
+from edgestudio.studio.library.facts import checked_facts, facts_of
+from edgestudio.studio.library.search import search
+from edgestudio.studio.library.semantic_version import in_order, parse_version
 from edgestudio.studio.rows import ModelRow
-from edgestudio.studio.semantic_version import in_order, parse_version
 from edgestudio.wire.errors import InputError
 
 ORDERED = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgestudio.studio.local_boards import LocalBoards
+from edgestudio.studio.boards.local_boards import LocalBoards
 from edgestudio.studio.paths import Paths
 from edgestudio.wire.identity import Identity
 

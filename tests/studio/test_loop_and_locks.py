@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from edgestudio.model.folder_lock import FolderLock
+from edgestudio.model.library.folder_lock import FolderLock
 from edgestudio.studio.loop import LoopThread
 
 
@@ -62,7 +62,7 @@ def test_cancelling_the_future_cancels_the_coroutine():
 @pytest.mark.skipif(sys.platform == "win32", reason="flock")
 def test_a_lock_is_freed_by_a_killed_process(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from edgestudio.model.folder_lock import FolderLock\n"
+        "import sys, time; from pathlib import Path; from edgestudio.model.library.folder_lock import FolderLock\n"
         f"assert FolderLock(Path({str(tmp_path)!r})).acquire(); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

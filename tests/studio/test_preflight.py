@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edgestudio.studio.preflight import examine, operators, refuse, sentence, targets_for
+from edgestudio.studio.boards.preflight import examine, operators, refuse, sentence, targets_for
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import DeviceError
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from edgestudio.studio.app import Studio
-from edgestudio.studio.child import own_command
+from edgestudio.studio.jobs.child import own_command
+from edgestudio.studio.jobs.ready import ReadyWorker
 from edgestudio.studio.paths import Paths
-from edgestudio.studio.ready import ReadyWorker
 from edgestudio.wire.errors import InputError, JobError
 from tests.studio.test_jobs import WORKER, Desk, is_gone, until
 
@@ -146,7 +146,7 @@ def test_one_that_cannot_start_is_no_failure(desk):
 def test_it_dies_with_the_studio(tmp_path):
     script = f"""
 import asyncio, os, signal, sys
-from edgestudio.studio.ready import ReadyWorker
+from edgestudio.studio.jobs.ready import ReadyWorker
 async def main():
     waiting = ReadyWorker({own_command("--worker")!r}, later_s=0.0)
     waiting.keep()

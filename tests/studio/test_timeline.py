@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgestudio.studio.timeline import STEP_OF_STATE, STEPS, at, finished, planned, stopped
+from edgestudio.studio.boards.timeline import STEP_OF_STATE, STEPS, at, finished, planned, stopped
 
 
 def states(steps):

@@ -10,7 +10,7 @@ from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDragMoveEvent, QDro
 from PySide6.QtWidgets import QApplication, QWidget
 
 from edgestudio.studio.bus import AnyRow, RowEvent
-from edgestudio.studio.commands import Command, CommandSet
+from edgestudio.studio.commands.commands import Command, CommandSet
 from edgestudio.studio.rows import (
     ActiveModel,
     BoardRow,

@@ -10,9 +10,9 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.diff import compare
+from edgestudio.model.compare.diff import compare
 from edgestudio.model.graph import Graph, Model, Node, Tensor
-from edgestudio.model.layout import lay_out
+from edgestudio.model.picture.layout import lay_out
 from edgestudio.ui.panels.compare import ComparePanel
 from tests.ui.parts import Bench, model
 from tests.ui.test_graph_pair import variant

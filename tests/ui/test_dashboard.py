@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from edgestudio.monitor.series import BoardSeries
 from edgestudio.studio.bus import RowEvent
-from edgestudio.studio.commands import CommandSet
+from edgestudio.studio.commands.commands import CommandSet
 from edgestudio.studio.rows import BoardRow
 from edgestudio.studio.stores import Stores
 from edgestudio.ui import theme

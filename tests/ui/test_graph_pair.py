@@ -8,9 +8,9 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from edgestudio.model.diff import compare
+from edgestudio.model.compare.diff import compare
 from edgestudio.model.graph import Model, Node
-from edgestudio.model.layout import lay_out
+from edgestudio.model.picture.layout import lay_out
 from edgestudio.ui import theme
 from edgestudio.ui.graph.pair import GraphPair
 from tests.ui.test_graph_panel import network

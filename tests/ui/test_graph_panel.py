@@ -17,9 +17,9 @@ from pytestqt.qtbot import QtBot
 
 from edgestudio.assets import resource
 from edgestudio.model import graph as graphs
-from edgestudio.model.boxes import BoxKind
 from edgestudio.model.graph import Graph, Model, Node, Quantization, Tensor
-from edgestudio.model.layout import lay_out
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.layout import lay_out
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import theme
 from edgestudio.ui.graph import export, menu

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from edgestudio.model.graph import load
-from edgestudio.studio.reading import has_netron
+from edgestudio.studio.library.reading import has_netron
 from edgestudio.wire.errors import InputError, ModelError
 from tests.studio.test_models import in_studio
 

@@ -9,9 +9,9 @@ import pytest
 from PySide6.QtQml import QJSEngine, QJSValue
 
 from edgestudio.assets import resource
-from edgestudio.model import page
 from edgestudio.model.graph import Graph, Node, Tensor
-from edgestudio.model.layout import lay_out
+from edgestudio.model.picture import page
+from edgestudio.model.picture.layout import lay_out
 from edgestudio.model.query import QueryError, parse
 
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
 from edgestudio.studio.bus import RowEvent
-from edgestudio.studio.commands import CommandSet
+from edgestudio.studio.commands.commands import CommandSet
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.stores import Stores
 from edgestudio.ui.desk import Desk

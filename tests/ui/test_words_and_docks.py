@@ -13,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from edgestudio.studio.commands import Command
+from edgestudio.studio.commands.commands import Command
 from edgestudio.ui.docks import AREAS, TRAY, Docks, DockTitle
 from edgestudio.ui.panels.model_properties import ModelProperties
 from edgestudio.ui.tray import TraySwitches

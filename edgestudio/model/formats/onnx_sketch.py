@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgestudio.model.boxes import (
+from edgestudio.model.content import Buffer, opened
+from edgestudio.model.detect import Recognised
+from edgestudio.model.formats.onnx_values import attribute_value, type_info
+from edgestudio.model.graph import Dimension
+from edgestudio.model.message import Message
+from edgestudio.model.picture.boxes import (
     Boxes,
     BoxKind,
     Edges,
@@ -23,11 +28,6 @@ from edgestudio.model.boxes import (
     is_hardly_live,
     terminal_text,
 )
-from edgestudio.model.content import Buffer, opened
-from edgestudio.model.detect import Recognised
-from edgestudio.model.formats.onnx_values import attribute_value, type_info
-from edgestudio.model.graph import Dimension
-from edgestudio.model.message import Message
 from edgestudio.model.wire_columns import Offsets, Payloads, entries, first_payload, payloads
 from edgestudio.runtime.protobuf import WireError
 

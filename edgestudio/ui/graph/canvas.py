@@ -9,8 +9,8 @@ from PySide6.QtGui import QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QWidget
 
 from edgestudio.model.graph import Graph
-from edgestudio.model.layout import Layout, lay_out
-from edgestudio.model.trace import Tracer
+from edgestudio.model.picture.layout import Layout, lay_out
+from edgestudio.model.picture.trace import Tracer
 from edgestudio.ui import theme
 from edgestudio.ui.graph.camera import Camera
 from edgestudio.ui.graph.look import Look

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgestudio.model.boxes import BoxKind
-from edgestudio.model.lanes import Ints
-from edgestudio.model.layout import Layout
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.lanes import Ints
+from edgestudio.model.picture.layout import Layout
 from edgestudio.ui.graph.document import Document
 from edgestudio.ui.graph.painter import Frames
 from edgestudio.ui.graph.view import GraphView

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.boxes import BoxKind, build_boxes, redescribed
 from edgestudio.model.graph import Graph, Model
-from edgestudio.model.groups import Hierarchy, are_grouped_alike, find_groups
-from edgestudio.model.lanes import Ints
-from edgestudio.model.layout import Layout, lay_out
+from edgestudio.model.picture.boxes import BoxKind, build_boxes, redescribed
+from edgestudio.model.picture.groups import Hierarchy, are_grouped_alike, find_groups
+from edgestudio.model.picture.lanes import Ints
+from edgestudio.model.picture.layout import Layout, lay_out
 from edgestudio.ui.graph.overlay import Overlay, built_in
 from edgestudio.ui.graph.painter import Frames
 from edgestudio.ui.graph.table import Layers

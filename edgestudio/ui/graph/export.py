@@ -10,7 +10,7 @@ from PySide6.QtCore import QBuffer, QByteArray, QRect, QSize
 from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 
-from edgestudio.model.page import write_page
+from edgestudio.model.picture.page import write_page
 from edgestudio.ui import theme
 from edgestudio.ui.graph.look import Look
 from edgestudio.ui.graph.painter import PIXEL_ZOOM, ScenePainter

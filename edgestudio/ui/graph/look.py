@@ -11,7 +11,7 @@ from PySide6.QtCore import QSizeF, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QPen, QStaticText
 from PySide6.QtWidgets import QApplication
 
-from edgestudio.model.families import Family
+from edgestudio.model.picture.families import Family
 from edgestudio.ui.graph.overlay import RAMP, RAMP_ON_DARK
 from edgestudio.ui.theme import Palette
 

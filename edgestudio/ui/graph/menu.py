@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QFileDialog, QMenu
 
-from edgestudio.model.boxes import BoxKind
+from edgestudio.model.picture.boxes import BoxKind
 from edgestudio.ui.graph import export
 from edgestudio.ui.graph.overlay import read_overlays
 from edgestudio.wire.errors import EdgeStudioError

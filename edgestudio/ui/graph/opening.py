@@ -10,8 +10,8 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QWidget
 
 from edgestudio.model.graph import Graph, Model
-from edgestudio.model.layout import Layout
-from edgestudio.model.outline import outline
+from edgestudio.model.picture.layout import Layout
+from edgestudio.model.picture.outline import outline
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui.graph.background import Background
 from edgestudio.ui.graph.document import Document

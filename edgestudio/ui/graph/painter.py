@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QImage, QPainter, QPainterPath, QPen
 
-from edgestudio.model.boxes import BoxKind
+from edgestudio.model.picture.boxes import BoxKind
 from edgestudio.ui.graph import wide_edges
 from edgestudio.ui.graph.edge_paths import piece_paths
 from edgestudio.ui.graph.look import CORNER_PX, Look

@@ -21,8 +21,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from edgestudio.model.boxes import BoxKind
-from edgestudio.model.layout import Layout
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.layout import Layout
 from edgestudio.ui import icons, theme
 from edgestudio.ui.graph.background import Background
 from edgestudio.ui.graph.difference import WORDS, Difference, counts, differences

@@ -7,8 +7,8 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QWidget
 
-from edgestudio.model.boxes import BoxKind
-from edgestudio.model.layout import Layout
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.layout import Layout
 from edgestudio.model.query import Query
 from edgestudio.ui.dragging import dragged_files
 from edgestudio.ui.graph import collapse, menu

@@ -9,8 +9,8 @@ from typing import Any
 from PySide6.QtCore import QEvent, QObject, QTimer, QUrl, Signal
 from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QTextBrowser, QVBoxLayout, QWidget
 
-from edgestudio.model.families import family_of
 from edgestudio.model.graph import Graph, Model
+from edgestudio.model.picture.families import family_of
 from edgestudio.model.query import parameters
 from edgestudio.ui import theme
 from edgestudio.ui.graph.tensor_text import Pictures, name_text, rows, tensor_text, value_text

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgestudio.model.boxes import BoxKind
-from edgestudio.model.families import GROUP, TERMINAL, Family, family_of
-from edgestudio.model.lanes import ROW_GAP_PX, Floats
-from edgestudio.model.layout import Layout
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.families import GROUP, TERMINAL, Family, family_of
+from edgestudio.model.picture.lanes import ROW_GAP_PX, Floats
+from edgestudio.model.picture.layout import Layout
 
 Rows = NDArray[np.int64]
 

@@ -20,8 +20,8 @@ from PySide6.QtCore import (
 )
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from edgestudio.model.boxes import shape_text
 from edgestudio.model.graph import Graph
+from edgestudio.model.picture.boxes import shape_text
 from edgestudio.model.query import parameters
 from edgestudio.ui import wording
 from edgestudio.ui.graph.overlay import Overlay

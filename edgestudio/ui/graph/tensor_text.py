@@ -8,8 +8,8 @@ from typing import Any
 
 from PySide6.QtGui import QImage
 
-from edgestudio.model.boxes import shape_text
 from edgestudio.model.graph import Graph, Quantization, Tensor
+from edgestudio.model.picture.boxes import shape_text
 from edgestudio.ui import wording
 from edgestudio.ui.graph import weight_plots
 

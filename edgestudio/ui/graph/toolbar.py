@@ -8,7 +8,7 @@ from functools import partial
 from PySide6.QtCore import QEvent, Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QToolButton, QWidget
 
-from edgestudio.model.groups import Hierarchy
+from edgestudio.model.picture.groups import Hierarchy
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.search_bar import SearchBar
 from edgestudio.ui.widgets.buttons import IconButton

@@ -15,9 +15,9 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from edgestudio.model.boxes import BoxKind
 from edgestudio.model.graph import Model
-from edgestudio.model.layout import Layout
+from edgestudio.model.picture.boxes import BoxKind
+from edgestudio.model.picture.layout import Layout
 from edgestudio.ui.graph import walk
 from edgestudio.ui.graph.camera import Camera
 from edgestudio.ui.graph.canvas import Canvas

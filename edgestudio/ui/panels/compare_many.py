@@ -12,8 +12,8 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHeaderView, QTableView
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.boxes import shape_text
 from edgestudio.model.graph import Graph
+from edgestudio.model.picture.boxes import shape_text
 from edgestudio.ui import theme
 from edgestudio.ui.graph.background import Background
 

@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import QMimeData, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 
-from edgestudio.studio.library_search import parse_search
+from edgestudio.studio.library.search import parse_search
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.stores import Store
 from edgestudio.ui import icons, theme, wording
@@ -182,7 +182,7 @@ class LibraryFilter(QSortFilterProxyModel):
         self.setSourceModel(source)
 
     def search(self, text: str) -> None:
-        """Show only what matches, see `studio.library_search`; raises InputError for what it does not understand."""
+        """Show only what matches, see `studio.library.search`; raises InputError for what it does not understand."""
         self._tests = parse_search(text)
         self.invalidate()
 

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from edgestudio.studio.model_facts import facts_of
+from edgestudio.studio.library.facts import facts_of
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import theme, wording
 from edgestudio.ui.desk import Desk

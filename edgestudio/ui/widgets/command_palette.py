@@ -14,7 +14,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from edgestudio.studio.commands import Command
+from edgestudio.studio.commands.commands import Command
 from edgestudio.ui import icons
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.menus import ICONS, TITLES

@@ -1,0 +1,1 @@
+"""Two models beside each other: which operators are the same, what differs, and by how much."""

@@ -1,0 +1,1 @@
+"""The models that a studio keeps: by the hash of their content, for several processes at once."""

@@ -1,0 +1,1 @@
+"""Whether a model will run on a board or runtime, by what that is known to be able to do."""

@@ -1,0 +1,1 @@
+"""What a model takes: multiply-accumulates, parameters, activation memory, and how often its loops run."""

@@ -1,0 +1,1 @@
+"""What can be done, as one list, and what each of it does."""

@@ -1,0 +1,1 @@
+"""Heavy work in processes of its own: which jobs there are, their lanes, and how each ends."""
