@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 
 from edgestudio.assets import resource
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Runner, load_pipeline, parse_pipeline
-from edgestudio.runtime.scan import scan_model
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline, parse_pipeline
+from edgestudio.runtime.scan.scan import scan_model
 
 ROUNDS, RUNS = (5 if "--quick" in sys.argv else 15), 200
 NODES = 10_000

@@ -13,7 +13,7 @@ from typing import Any
 from edgestudio.agent.observe.recorder import Recorder
 from edgestudio.agent.trust.peers import PeerStore
 from edgestudio.runtime.board_policy import load_board_policy
-from edgestudio.runtime.broker import KeptConnection, linked, mqtt_library
+from edgestudio.runtime.exchange.broker import KeptConnection, linked, mqtt_library
 from edgestudio.runtime.uplink import Uplink
 from edgestudio.wire import uplink as wire
 from edgestudio.wire.errors import EdgeStudioError

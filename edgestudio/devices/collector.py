@@ -12,7 +12,7 @@ from typing import Any
 
 from edgestudio.devices.known import KnownBoard
 from edgestudio.devices.record_order import Record, RecordOrder
-from edgestudio.runtime.broker import Attempts, linked
+from edgestudio.runtime.exchange.broker import Attempts, linked
 from edgestudio.runtime.uplink import Uplink
 from edgestudio.wire import uplink as wire
 from edgestudio.wire.errors import EdgeStudioError

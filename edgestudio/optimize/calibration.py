@@ -15,7 +15,7 @@ import numpy as np
 from edgestudio.optimize.conversion_notes import ConversionNotes
 from edgestudio.optimize.datasets import DataSamples, open_data, pipeline_for
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Runner
+from edgestudio.runtime.pipeline.pipeline import Runner
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.progress import Progress
 

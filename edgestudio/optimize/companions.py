@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from edgestudio.runtime.scan import scan_model
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.api import is_safe_name
 from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.release import MAX_FILES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from edgestudio.runtime.pipeline import Runner
+from edgestudio.runtime.pipeline.pipeline import Runner
 
 # Sets of photographs have as many sizes as pictures; a few of them say enough.
 _SHOWN = 3

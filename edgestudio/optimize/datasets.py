@@ -12,10 +12,10 @@ import numpy as np
 from edgestudio.optimize.step import Feeds
 from edgestudio.runtime.backend import Session
 from edgestudio.runtime.made_up import made_up
-from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline
-from edgestudio.runtime.postprocess import ClassifyOutput, is_one_score
-from edgestudio.runtime.preprocess import ImageInput
-from edgestudio.runtime.sources import Item, Source, open_source
+from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner, load_pipeline
+from edgestudio.runtime.pipeline.postprocess import ClassifyOutput, is_one_score
+from edgestudio.runtime.pipeline.preprocess import ImageInput
+from edgestudio.runtime.pipeline.sources import Item, Source, open_source
 from edgestudio.wire.errors import InputError, ModelError
 
 # Without data: enough to see an error, few enough to be quick.

@@ -13,7 +13,7 @@ import numpy as np
 from edgestudio.optimize.conversion_notes import ConversionNotes
 from edgestudio.optimize.datasets import DataSamples, classes_of, open_data, pipeline_for
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Pipeline, Runner
+from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner
 from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.progress import Progress
 

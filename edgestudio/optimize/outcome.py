@@ -14,8 +14,8 @@ from edgestudio.optimize.datasets import DataSamples, classes_of
 from edgestudio.optimize.evaluate import Evaluation, evaluate
 from edgestudio.optimize.package import MAX_EVALUATED, write_companions
 from edgestudio.optimize.trial import Trial, error_between, is_comparable, is_random, opened
-from edgestudio.runtime.pipeline import Pipeline
-from edgestudio.runtime.sources import Limited
+from edgestudio.runtime.pipeline.pipeline import Pipeline
+from edgestudio.runtime.pipeline.sources import Limited
 from edgestudio.wire.baseline import histogram, wasserstein
 from edgestudio.wire.progress import Progress
 

@@ -20,11 +20,11 @@ from edgestudio.optimize.goldens import golden_of, stacks
 from edgestudio.optimize.source_files import SAMPLES, source_files
 from edgestudio.optimize.trial import Trial, opened
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.fallback import LighterModel
-from edgestudio.runtime.pipeline import Pipeline
+from edgestudio.runtime.pipeline.fallback import LighterModel
+from edgestudio.runtime.pipeline.pipeline import Pipeline
+from edgestudio.runtime.pipeline.sources import FolderSource, Limited
 from edgestudio.runtime.recognise import recognise
-from edgestudio.runtime.scan import scan_model
-from edgestudio.runtime.sources import FolderSource, Limited
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.baseline import baseline_of
 from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.golden import MAX_SAMPLES as MAX_GOLDEN

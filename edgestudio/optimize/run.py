@@ -26,9 +26,9 @@ from edgestudio.optimize.step import StepContext, StepReport
 from edgestudio.optimize.trial import error_between, opened
 from edgestudio.runtime import environment
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Pipeline, Runner, parse_pipeline
+from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner, parse_pipeline
 from edgestudio.runtime.recognise import recognise
-from edgestudio.runtime.scan import scan_model
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.errors import InputError, ModelError, RefusedError
 from edgestudio.wire.progress import Progress, Share
 

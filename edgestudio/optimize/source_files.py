@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgestudio.runtime.live import AudioSource, CameraSource, TensorSource
-from edgestudio.runtime.pipeline import Pipeline
-from edgestudio.runtime.sound import AUDIO_SUFFIXES
-from edgestudio.runtime.sources import FolderSource, open_source
+from edgestudio.runtime.pipeline.live import AudioSource, CameraSource, TensorSource
+from edgestudio.runtime.pipeline.pipeline import Pipeline
+from edgestudio.runtime.pipeline.sound import AUDIO_SUFFIXES
+from edgestudio.runtime.pipeline.sources import FolderSource, open_source
 from edgestudio.wire.errors import RecipeError
 
 SAMPLES = "samples.npz"

@@ -17,7 +17,7 @@ from edgestudio.optimize.datasets import DataSamples, RandomSamples, open_data
 from edgestudio.optimize.error import ErrorMeter
 from edgestudio.optimize.step import Feeds
 from edgestudio.runtime.backend import Session, TensorSpec, open_session
-from edgestudio.runtime.pipeline import Pipeline, Runner
+from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner
 from edgestudio.wire.errors import InputError
 
 # Numerical error settles long before this many samples.

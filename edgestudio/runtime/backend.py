@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgestudio.runtime.recognise import recognise
-from edgestudio.runtime.scan import scan_model
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.errors import InputError, ModelError
 
 Array = npt.NDArray[Any]

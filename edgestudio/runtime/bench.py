@@ -14,10 +14,10 @@ import numpy as np
 from edgestudio.runtime import environment
 from edgestudio.runtime.backend import BACKENDS, Array, Session, SessionOptions, open_session
 from edgestudio.runtime.made_up import MadeUp, made_up, settled
-from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline
-from edgestudio.runtime.preprocess import AudioInput, ImageInput, image_layout, image_size
-from edgestudio.runtime.scan import scan_model
-from edgestudio.runtime.sources import open_source
+from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner, load_pipeline
+from edgestudio.runtime.pipeline.preprocess import AudioInput, ImageInput, image_layout, image_size
+from edgestudio.runtime.pipeline.sources import open_source
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.runtime.statistics import summary
 from edgestudio.wire.errors import ModelError, RecipeError, UsageError
 from edgestudio.wire.progress import Progress

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from edgestudio.runtime.documents import Document, read_yaml, validated
-from edgestudio.runtime.live import SecretName
+from edgestudio.runtime.pipeline.live import SecretName
 from edgestudio.runtime.uplink import SecretFile, Uplink
 from edgestudio.wire.errors import RecipeError
 

@@ -13,9 +13,9 @@ from edgestudio.runtime.backend import Array, open_session
 from edgestudio.runtime.compare import compare
 from edgestudio.runtime.documents import parse_yaml
 from edgestudio.runtime.environment import versions
-from edgestudio.runtime.pipeline import Runner, load_pipeline, parse_pipeline
-from edgestudio.runtime.preprocess import PREPROCESS_VERSION
-from edgestudio.runtime.sound import Sound
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline, parse_pipeline
+from edgestudio.runtime.pipeline.preprocess import PREPROCESS_VERSION
+from edgestudio.runtime.pipeline.sound import Sound
 from edgestudio.wire.capture import MAX_CAPTURE_BYTES, Capture
 from edgestudio.wire.errors import EdgeStudioError, InputError
 from edgestudio.wire.progress import Progress

@@ -17,7 +17,7 @@ from edgestudio.agent.store.gc import FINISHED
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.assets import resource
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Runner, load_pipeline
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline
 from edgestudio.wire import api
 from edgestudio.wire.baseline import baseline_of
 from edgestudio.wire.golden import Golden

@@ -23,7 +23,7 @@ from edgestudio.agent.run.bay import ModelBay
 from edgestudio.agent.run.queue import JobQueue
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Runner, load_pipeline
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline
 from edgestudio.runtime.replay import replay_job
 from edgestudio.wire.capture import Capture
 from edgestudio.wire.errors import EdgeStudioError

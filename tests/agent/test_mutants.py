@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelFailedError, ModelHost
-from edgestudio.runtime.scan import scan_model
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.errors import EdgeStudioError, ModelError
 from tests.runtime.test_scan import loop, mutated, save
 

@@ -18,8 +18,8 @@ from edgestudio.optimize import recipe
 from edgestudio.optimize.package import package_job
 from edgestudio.optimize.run import optimize_job
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Runner, load_pipeline
-from edgestudio.runtime.sources import open_source
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline
+from edgestudio.runtime.pipeline.sources import open_source
 from edgestudio.wire.baseline import Baseline
 from edgestudio.wire.errors import EdgeStudioError, RecipeError, RefusedError
 from edgestudio.wire.golden import Golden

@@ -14,7 +14,7 @@ from PIL import Image
 from edgestudio.assets import resource
 from edgestudio.optimize.package import package_job
 from edgestudio.optimize.source_files import source_files
-from edgestudio.runtime.pipeline import Pipeline, load_pipeline, parse_pipeline
+from edgestudio.runtime.pipeline.pipeline import Pipeline, load_pipeline, parse_pipeline
 from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.progress import Silent
 from tests.digits import digits

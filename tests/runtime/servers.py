@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from edgestudio.runtime.backend import Session
-from edgestudio.runtime.remote import outputs_of, request_of
+from edgestudio.runtime.exchange.remote import outputs_of, request_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -14,7 +14,11 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from edgestudio.runtime.actions import (
+from edgestudio.runtime.backend import open_session
+from edgestudio.runtime.board_policy import AllowedCommand, BoardPolicy, RemotePolicy
+from edgestudio.runtime.exchange.delivery import Deliveries
+from edgestudio.runtime.exchange.remote import Breaker, HourlyBudget, RemoteAsker, outputs_of, request_of
+from edgestudio.runtime.pipeline.actions import (
     CommandAction,
     Condition,
     LogAction,
@@ -23,13 +27,9 @@ from edgestudio.runtime.actions import (
     WebhookAction,
     public_url,
 )
-from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.board_policy import AllowedCommand, BoardPolicy, RemotePolicy
-from edgestudio.runtime.delivery import Deliveries
-from edgestudio.runtime.fallback import RemoteModel, SecondOpinion
-from edgestudio.runtime.live import Broker
-from edgestudio.runtime.pipeline import parse_pipeline
-from edgestudio.runtime.remote import Breaker, HourlyBudget, RemoteAsker, outputs_of, request_of
+from edgestudio.runtime.pipeline.fallback import RemoteModel, SecondOpinion
+from edgestudio.runtime.pipeline.live import Broker
+from edgestudio.runtime.pipeline.pipeline import parse_pipeline
 from edgestudio.wire.errors import DeviceError, InputError, RecipeError
 from tests.patience import PATIENCE, until
 from tests.runtime.servers import model_server, mosquitto, web_server

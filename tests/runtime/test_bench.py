@@ -54,7 +54,7 @@ def test_all_figures_of_the_sample(sample: Path, tmp_path: Path) -> None:
     assert result["latency_ms"]["ci95"][0] <= result["latency_ms"]["mean"] <= result["latency_ms"]["ci95"][1]
     assert result["latency_ms"]["p50"] <= result["latency_ms"]["p99"]
     assert set(result["stages"]) == {"pre", "infer", "post", "total"}
-    assert result["operators"][0]["op"] in ("Conv", "FusedConv")
+    assert {"Conv", "FusedConv"} & {row["op"] for row in result["operators"]}
     assert result["input"] == "data"
     assert result["environment"]["versions"]["onnxruntime"]
     assert result["soak"]["series"][-1]["t_s"] >= 1

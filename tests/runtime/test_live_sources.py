@@ -14,15 +14,22 @@ import numpy as np
 import pytest
 
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.batching import can_batch, process_batch
 from edgestudio.runtime.board_policy import BoardPolicy, load_board_policy
 from edgestudio.runtime.documents import parse_yaml, validated
-from edgestudio.runtime.intake import HttpIntake, MqttIntake
-from edgestudio.runtime.live import AudioSource, Broker, CameraSource, HttpSource, MqttSource, TensorSource
-from edgestudio.runtime.payload import decode_payload, kind_of_type
-from edgestudio.runtime.pipeline import Runner, load_pipeline, parse_pipeline
-from edgestudio.runtime.sources import FolderSource, RawLayout
-from edgestudio.runtime.streams import open_feed
+from edgestudio.runtime.exchange.intake import HttpIntake, MqttIntake
+from edgestudio.runtime.pipeline.batching import can_batch, process_batch
+from edgestudio.runtime.pipeline.live import (
+    AudioSource,
+    Broker,
+    CameraSource,
+    HttpSource,
+    MqttSource,
+    TensorSource,
+)
+from edgestudio.runtime.pipeline.payload import decode_payload, kind_of_type
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline, parse_pipeline
+from edgestudio.runtime.pipeline.sources import FolderSource, RawLayout
+from edgestudio.runtime.pipeline.streams import open_feed
 from edgestudio.wire.errors import EdgeStudioError, InputError, RecipeError
 from tests.digits import digits
 from tests.patience import PATIENCE, until

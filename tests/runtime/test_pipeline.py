@@ -11,10 +11,10 @@ import pytest
 
 from edgestudio.runtime.backend import Affine, TensorSpec, open_session
 from edgestudio.runtime.documents import parse_yaml
-from edgestudio.runtime.pipeline import Pipeline, Runner, load_pipeline, parse_pipeline
-from edgestudio.runtime.policies import HealthPolicy
-from edgestudio.runtime.preprocess import Preparer, TensorInput
-from edgestudio.runtime.sources import open_source
+from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner, load_pipeline, parse_pipeline
+from edgestudio.runtime.pipeline.policies import HealthPolicy
+from edgestudio.runtime.pipeline.preprocess import Preparer, TensorInput
+from edgestudio.runtime.pipeline.sources import open_source
 from edgestudio.wire.errors import InputError, RecipeError
 from edgestudio.wire.release import HealthLimits
 

@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgestudio.runtime.backend import open_session
-from edgestudio.runtime.pipeline import Runner, load_pipeline
-from edgestudio.runtime.preprocess import PREPROCESS_VERSION
+from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline
+from edgestudio.runtime.pipeline.preprocess import PREPROCESS_VERSION
 from edgestudio.runtime.replay import replay_job
 from edgestudio.wire.capture import Capture
 from edgestudio.wire.errors import InputError

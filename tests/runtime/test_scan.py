@@ -13,8 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgestudio.runtime.backend import open_session, random_feeds
-from edgestudio.runtime.scan import scan_model
-from edgestudio.runtime.scan_findings import ScanLimits
+from edgestudio.runtime.scan.findings import ScanLimits
+from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.errors import ModelError
 
 Maker = Callable[[Path], Path]

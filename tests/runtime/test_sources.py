@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from edgestudio.runtime.arrays import open_rows
-from edgestudio.runtime.imaging import decode_image
-from edgestudio.runtime.sound import Sound, read_sound, read_windows, resampled
-from edgestudio.runtime.sources import RawLayout, open_source
+from edgestudio.runtime.pipeline.imaging import decode_image
+from edgestudio.runtime.pipeline.sound import Sound, read_sound, read_windows, resampled
+from edgestudio.runtime.pipeline.sources import RawLayout, open_source
 from edgestudio.wire.errors import InputError, RecipeError
 
 

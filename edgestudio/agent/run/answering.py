@@ -16,8 +16,8 @@ class Answering:
     """One loaded model with its pipeline and its own source. Lives in the child process only."""
 
     def __init__(self, session: Any, pipeline_path: Path | None) -> None:
-        from edgestudio.runtime.batching import can_batch
-        from edgestudio.runtime.pipeline import Runner, load_pipeline
+        from edgestudio.runtime.pipeline.batching import can_batch
+        from edgestudio.runtime.pipeline.pipeline import Runner, load_pipeline
 
         self.runner = Runner(session, load_pipeline(pipeline_path) if pipeline_path else None)
         self.pipeline = self.runner.pipeline
@@ -29,9 +29,9 @@ class Answering:
 
     def open_source(self, folder: Path, given: Path | None) -> None:
         """Open the release's own source. One that cannot be had is told, and the model still serves requests."""
-        from edgestudio.runtime.live import is_pushed
-        from edgestudio.runtime.sources import FolderSource, open_source
-        from edgestudio.runtime.streams import open_feed, problem_of
+        from edgestudio.runtime.pipeline.live import is_pushed
+        from edgestudio.runtime.pipeline.sources import FolderSource, open_source
+        from edgestudio.runtime.pipeline.streams import open_feed, problem_of
         from edgestudio.wire.errors import EdgeStudioError
 
         source: Any = self.pipeline.source
@@ -56,8 +56,8 @@ class Answering:
     def facts(self) -> dict[str, Any]:
         """What the agent is told about the pipeline when it is loaded."""
         from edgestudio.runtime.environment import versions
-        from edgestudio.runtime.live import is_pushed
-        from edgestudio.runtime.preprocess import PREPROCESS_VERSION
+        from edgestudio.runtime.pipeline.live import is_pushed
+        from edgestudio.runtime.pipeline.preprocess import PREPROCESS_VERSION
 
         return {
             "samples": len(self.samples),
@@ -74,8 +74,8 @@ class Answering:
 
     def item_of(self, kind: str, entry: Mapping[str, Any], arrays: Arrays) -> Any:
         """The raw item of a request: kind "sample", "payload" or "item"."""
-        from edgestudio.runtime.payload import decode_payload
-        from edgestudio.runtime.sound import Sound
+        from edgestudio.runtime.pipeline.payload import decode_payload
+        from edgestudio.runtime.pipeline.sound import Sound
         from edgestudio.wire.errors import InputError
 
         meta = entry.get("meta") or {}
@@ -113,7 +113,7 @@ class Answering:
 
     def batch(self, entries: list[Mapping[str, Any]], arrays: list[Arrays]) -> list[Any]:
         """An Answer, or the EdgeStudioError, for each entry; one inference where that is possible."""
-        from edgestudio.runtime.batching import process_batch
+        from edgestudio.runtime.pipeline.batching import process_batch
         from edgestudio.wire.errors import EdgeStudioError, ModelError
 
         answers: list[Any] = [None] * len(entries)

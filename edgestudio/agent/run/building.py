@@ -75,6 +75,6 @@ def _shapes(golden: str | None) -> dict[str, list[int]]:
 
 
 def _max_batch(pipeline: str | None) -> int:
-    from edgestudio.runtime.pipeline import load_pipeline
+    from edgestudio.runtime.pipeline.pipeline import load_pipeline
 
     return load_pipeline(Path(pipeline)).batch.max_items if pipeline else 1

@@ -21,12 +21,12 @@ from edgestudio.agent.run.queue import PRIORITIES
 from edgestudio.agent.run.seat import Seat
 from edgestudio.agent.run.work import Work, work_of
 from edgestudio.runtime.board_policy import BoardPolicy, load_board_policy
-from edgestudio.runtime.delivery import Deliveries
-from edgestudio.runtime.fallback import DefaultAnswer, LastAnswer, LighterModel
-from edgestudio.runtime.intake import HttpIntake, MqttIntake
-from edgestudio.runtime.live import HttpSource, MqttSource
-from edgestudio.runtime.pipeline import Pipeline, load_pipeline
-from edgestudio.runtime.remote import NOT_ASKED, RemoteAsker
+from edgestudio.runtime.exchange.delivery import Deliveries
+from edgestudio.runtime.exchange.intake import HttpIntake, MqttIntake
+from edgestudio.runtime.exchange.remote import NOT_ASKED, RemoteAsker
+from edgestudio.runtime.pipeline.fallback import DefaultAnswer, LastAnswer, LighterModel
+from edgestudio.runtime.pipeline.live import HttpSource, MqttSource
+from edgestudio.runtime.pipeline.pipeline import Pipeline, load_pipeline
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError
 from edgestudio.wire.release import ROLE_PIPELINE
 

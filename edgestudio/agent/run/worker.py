@@ -88,7 +88,7 @@ class Worker:
         self._link.sendall(frame(message))
 
     def _scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        from edgestudio.runtime.scan import scan_model
+        from edgestudio.runtime.scan.scan import scan_model
 
         report = scan_model(Path(request["path"]))
         return {"report": str(report)[:2000]}

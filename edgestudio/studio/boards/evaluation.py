@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgestudio.devices.session import BoardSession
-from edgestudio.runtime.sources import Item, open_source
+from edgestudio.runtime.pipeline.sources import Item, open_source
 from edgestudio.wire.errors import DeviceError, RecipeError
 
 # Boards answer at most 200 inferences a second; items above this many add hardly any certainty.

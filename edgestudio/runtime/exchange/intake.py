@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from edgestudio.runtime.board_policy import FILE_NAME, BoardPolicy
-from edgestudio.runtime.broker import KeptConnection, connected
-from edgestudio.runtime.live import HttpSource, MqttSource
-from edgestudio.runtime.payload import kind_of_type
-from edgestudio.runtime.policies import Priority
+from edgestudio.runtime.exchange.broker import KeptConnection, connected
+from edgestudio.runtime.pipeline.live import HttpSource, MqttSource
+from edgestudio.runtime.pipeline.payload import kind_of_type
+from edgestudio.runtime.pipeline.policies import Priority
 from edgestudio.runtime.uplink import is_loopback
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, RecipeError
 

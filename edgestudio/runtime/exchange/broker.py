@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from edgestudio.runtime.board_policy import BoardPolicy
-from edgestudio.runtime.live import Broker
+from edgestudio.runtime.pipeline.live import Broker
 from edgestudio.runtime.uplink import Uplink
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, RecipeError
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgestudio.runtime.flatbuffer import FlatBuffer, Table
-from edgestudio.runtime.scan_findings import Findings
+from edgestudio.runtime.scan.findings import Findings
 
 _BITS = {
     0: 32,

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.live import Broker, SecretName
-from edgestudio.runtime.postprocess import Fraction, Labels
+from edgestudio.runtime.pipeline.live import Broker, SecretName
+from edgestudio.runtime.pipeline.postprocess import Fraction, Labels
 
 MAX_ACTIONS = 32
 

@@ -12,16 +12,22 @@ import numpy as np
 import yaml
 from pydantic import Field
 
-from edgestudio.runtime.actions import MAX_ACTIONS, ActionDocument
 from edgestudio.runtime.backend import Array, Session, TensorSpec
-from edgestudio.runtime.cache import OutputCache
-from edgestudio.runtime.conversion import conversions
-from edgestudio.runtime.defaults import image_default, is_prepared, scores_of
 from edgestudio.runtime.documents import Document, read_yaml, validated
-from edgestudio.runtime.fallback import FallbackStep, SecondOpinion
-from edgestudio.runtime.live import SourceDocument, is_pushed
-from edgestudio.runtime.policies import BatchPolicy, CachePolicy, HealthPolicy, InputRules, QueuePolicy
-from edgestudio.runtime.postprocess import (
+from edgestudio.runtime.pipeline.actions import MAX_ACTIONS, ActionDocument
+from edgestudio.runtime.pipeline.cache import OutputCache
+from edgestudio.runtime.pipeline.conversion import conversions
+from edgestudio.runtime.pipeline.defaults import image_default, is_prepared, scores_of
+from edgestudio.runtime.pipeline.fallback import FallbackStep, SecondOpinion
+from edgestudio.runtime.pipeline.live import SourceDocument, is_pushed
+from edgestudio.runtime.pipeline.policies import (
+    BatchPolicy,
+    CachePolicy,
+    HealthPolicy,
+    InputRules,
+    QueuePolicy,
+)
+from edgestudio.runtime.pipeline.postprocess import (
     ClassifyOutput,
     Detection,
     Interpreter,
@@ -29,14 +35,14 @@ from edgestudio.runtime.postprocess import (
     Ranked,
     RawOutput,
 )
-from edgestudio.runtime.preprocess import (
+from edgestudio.runtime.pipeline.preprocess import (
     ConstantInput,
     InputDocument,
     Preparer,
     StateInput,
     TensorInput,
 )
-from edgestudio.runtime.sources import RawLayout
+from edgestudio.runtime.pipeline.sources import RawLayout
 from edgestudio.wire.errors import InputError, RecipeError
 
 SCHEMA_VERSION = 1

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from edgestudio.runtime.actions import checked_url
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.live import SecretName
-from edgestudio.runtime.postprocess import Fraction
+from edgestudio.runtime.pipeline.actions import checked_url
+from edgestudio.runtime.pipeline.live import SecretName
+from edgestudio.runtime.pipeline.postprocess import Fraction
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?$")]
 

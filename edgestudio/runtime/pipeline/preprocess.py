@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from edgestudio.runtime.backend import Affine, Array, TensorSpec
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.imaging import as_hwc, recoloured, resized
-from edgestudio.runtime.sound import Sound, resampled
+from edgestudio.runtime.pipeline.imaging import as_hwc, recoloured, resized
+from edgestudio.runtime.pipeline.sound import Sound, resampled
 from edgestudio.wire.errors import InputError, RecipeError
 
 MAX_ELEMENTS = 1 << 28

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgestudio.runtime.backend import TensorSpec
-from edgestudio.runtime.preprocess import ImageInput
+from edgestudio.runtime.pipeline.preprocess import ImageInput
 
 _IMAGE_CHANNELS = (1, 3)
 # Pixels that were scaled, or standardised by the usual means and deviations, stay below this.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import re
 
-from edgestudio.runtime.scan_findings import Findings, check_external
+from edgestudio.runtime.scan.findings import Findings, check_external
 
 _MAX_XML_BYTES = 256 << 20
 _LAYER = re.compile(rb'<layer\b[^>]*?\btype="([^"]{1,200})"')

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.sound import Sound
+from edgestudio.runtime.pipeline.sound import Sound
 from edgestudio.wire.errors import InputError
 
 Priority = Literal["urgent", "normal", "background"]

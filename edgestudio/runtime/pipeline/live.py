@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.policies import Priority
-from edgestudio.runtime.sources import FolderSource
+from edgestudio.runtime.pipeline.policies import Priority
+from edgestudio.runtime.pipeline.sources import FolderSource
 
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 SecretName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")]

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
-from edgestudio.runtime.actions import CommandAction, MqttAction, WebhookAction, public_url
 from edgestudio.runtime.board_policy import FILE_NAME, BoardPolicy
-from edgestudio.runtime.broker import connected, mqtt_library
-from edgestudio.runtime.payload import json_bytes
+from edgestudio.runtime.exchange.broker import connected, mqtt_library
+from edgestudio.runtime.pipeline.actions import CommandAction, MqttAction, WebhookAction, public_url
+from edgestudio.runtime.pipeline.payload import json_bytes
 from edgestudio.wire.errors import DeviceError, RecipeError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgestudio.runtime.arrays import decode_npy
-from edgestudio.runtime.imaging import decode_image
-from edgestudio.runtime.sound import decode_sound
-from edgestudio.runtime.sources import RawLayout
+from edgestudio.runtime.pipeline.imaging import decode_image
+from edgestudio.runtime.pipeline.sound import decode_sound
+from edgestudio.runtime.pipeline.sources import RawLayout
 from edgestudio.wire.errors import InputError
 from edgestudio.wire.fields import parse_json
 

@@ -8,15 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from edgestudio.runtime.actions import (
+from edgestudio.runtime.board_policy import BoardPolicy
+from edgestudio.runtime.exchange.senders import CommandSender, MqttSender, WebhookSender
+from edgestudio.runtime.pipeline.actions import (
     CommandAction,
     LogAction,
     MqttAction,
     Trigger,
     WebhookAction,
 )
-from edgestudio.runtime.board_policy import BoardPolicy
-from edgestudio.runtime.senders import CommandSender, MqttSender, WebhookSender
 from edgestudio.wire.errors import EdgeStudioError
 
 Report = Callable[..., object]

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from edgestudio.runtime.actions import public_url
 from edgestudio.runtime.backend import Array
 from edgestudio.runtime.board_policy import FILE_NAME, BoardPolicy
-from edgestudio.runtime.fallback import RemoteModel
-from edgestudio.runtime.payload import json_bytes
+from edgestudio.runtime.pipeline.actions import public_url
+from edgestudio.runtime.pipeline.fallback import RemoteModel
+from edgestudio.runtime.pipeline.payload import json_bytes
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, RecipeError
 from edgestudio.wire.fields import Fields, parse_json
 

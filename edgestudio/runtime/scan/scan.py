@@ -17,7 +17,7 @@ from typing import Any
 from edgestudio.runtime.flatbuffer import FlatBufferError
 from edgestudio.runtime.protobuf import WireError
 from edgestudio.runtime.recognise import recognise
-from edgestudio.runtime.scan_findings import Findings, ScanLimits
+from edgestudio.runtime.scan.findings import Findings, ScanLimits
 from edgestudio.wire.errors import ModelError
 
 # Smaller files are read at once, so that a file cut short by someone else cannot crash the reader.
@@ -99,15 +99,15 @@ def scan_model(path: Path | str, limits: ScanLimits | None = None) -> ScanReport
 
 def _scanner(format_name: str) -> Callable[[bytes | mmap.mmap, Findings], None] | None:
     if format_name == "onnx":
-        from edgestudio.runtime.scan_onnx import scan_onnx
+        from edgestudio.runtime.scan.onnx import scan_onnx
 
         return scan_onnx
     if format_name == "tflite":
-        from edgestudio.runtime.scan_tflite import scan_tflite
+        from edgestudio.runtime.scan.tflite import scan_tflite
 
         return scan_tflite
     if format_name == "openvino":
-        from edgestudio.runtime.scan_openvino import scan_openvino
+        from edgestudio.runtime.scan.openvino import scan_openvino
 
         return scan_openvino
     return None  # a TensorRT engine is opaque: boards take only those that they built themselves

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgestudio.runtime.scan_findings import Findings
+from edgestudio.runtime.scan.findings import Findings
 from edgestudio.wire.errors import ModelError
 
 MAX_VALUES = 64

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from edgestudio.runtime.backend import Array, TensorSpec
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.preprocess import Name, dequantized
+from edgestudio.runtime.pipeline.preprocess import Name, dequantized
 from edgestudio.wire.errors import ModelError, RecipeError
 
 MAX_LABELS = 100_000

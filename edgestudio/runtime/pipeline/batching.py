@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgestudio.runtime.backend import Array
-from edgestudio.runtime.pipeline import Result, Runner
+from edgestudio.runtime.pipeline.pipeline import Result, Runner
 from edgestudio.wire.errors import EdgeStudioError, ModelError
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgestudio.runtime.protobuf import LEN, VARINT, fields, message, repeated_ints, signed, text
-from edgestudio.runtime.scan_findings import Findings
-from edgestudio.runtime.scan_growth import INTERESTING, MAX_VALUES, Growth, Made
-from edgestudio.runtime.scan_tensors import sparse, tensor, value_info
+from edgestudio.runtime.scan.findings import Findings
+from edgestudio.runtime.scan.growth import INTERESTING, MAX_VALUES, Growth, Made
+from edgestudio.runtime.scan.tensors import sparse, tensor, value_info
 
 _STANDARD = ("", "ai.onnx")
 _MAX_NAME = 65_536

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgestudio.runtime.protobuf import LEN, Value, WireError, fields, message, repeated_ints, signed, text
-from edgestudio.runtime.scan_findings import Findings, check_external
-from edgestudio.runtime.scan_growth import MAX_VALUES, Made
+from edgestudio.runtime.scan.findings import Findings, check_external
+from edgestudio.runtime.scan.growth import MAX_VALUES, Made
 
 # Bytes per element by TensorProto.DataType; 4-bit types (21, 22) are packed two to a byte.
 _ITEM_BYTES = {

@@ -20,8 +20,8 @@ from edgestudio.runtime.class_labels import (
     npz_labels,
 )
 from edgestudio.runtime.documents import Document
-from edgestudio.runtime.imaging import IMAGE_SUFFIXES, read_image
-from edgestudio.runtime.sound import AUDIO_SUFFIXES, read_sound
+from edgestudio.runtime.pipeline.imaging import IMAGE_SUFFIXES, read_image
+from edgestudio.runtime.pipeline.sound import AUDIO_SUFFIXES, read_sound
 from edgestudio.wire.errors import InputError, RecipeError
 
 _LOOK_THROUGH = "Remove it, or save it again; `edgestudio examine data` finds all such files."

@@ -10,9 +10,9 @@ from typing import Any
 
 from edgestudio.runtime.arrays import open_rows, read_npy
 from edgestudio.runtime.backend import TensorSpec
-from edgestudio.runtime.live import AudioSource, CameraSource, TensorSource
-from edgestudio.runtime.sound import AUDIO_SUFFIXES, Sound, read_windows
-from edgestudio.runtime.sources import FolderSource, Item, RawLayout, open_source
+from edgestudio.runtime.pipeline.live import AudioSource, CameraSource, TensorSource
+from edgestudio.runtime.pipeline.sound import AUDIO_SUFFIXES, Sound, read_windows
+from edgestudio.runtime.pipeline.sources import FolderSource, Item, RawLayout, open_source
 from edgestudio.wire.errors import EdgeStudioError, InputError, RecipeError
 
 MAX_KEPT = 256

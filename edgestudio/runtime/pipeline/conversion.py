@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from edgestudio.runtime.imaging import as_hwc
-from edgestudio.runtime.preprocess import (
+from edgestudio.runtime.pipeline.imaging import as_hwc
+from edgestudio.runtime.pipeline.preprocess import (
     AudioInput,
     ImageInput,
     Measured,
@@ -17,7 +17,7 @@ from edgestudio.runtime.preprocess import (
     image_size,
     own_length,
 )
-from edgestudio.runtime.sound import Sound
+from edgestudio.runtime.pipeline.sound import Sound
 
 
 def conversions(preparer: Preparer, item: Any) -> list[str]:

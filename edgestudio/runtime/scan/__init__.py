@@ -1,0 +1,1 @@
+"""Refuses hostile and damaged model files before any runtime opens them, one walker per format."""
