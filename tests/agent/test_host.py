@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from edgestudio.agent.run.scanning import scan_in_child
 from edgestudio.runtime.backend import open_session
 from edgestudio.wire.errors import EdgeStudioError
 from tests.agent import releases
-from tests.patience import until
+from tests.patience import PATIENCE, until
 
 
 def endless(path: Path) -> Path:
@@ -128,6 +129,22 @@ def test_a_model_that_never_ends_is_killed_at_its_deadline(tmp_path: Path) -> No
             await host.run({"x": np.ones(1024, np.float32)})
 
     with_host(HostSpec(endless(tmp_path / "endless.onnx")), scenario)
+
+
+def test_an_answer_that_is_there_in_time_is_taken_even_when_the_agent_comes_late_to_read_it() -> None:
+    async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
+        asking = asyncio.ensure_future(host.run(zeros(host), deadline_s=PATIENCE))
+        await asyncio.sleep(0)  # it is sent
+        time.sleep(2 * PATIENCE)  # noqa: ASYNC251 - as a disk or other work may hold an agent up
+        assert (await asking)["outputs"]
+        assert (await host.run(zeros(host)))["outputs"], "it was not killed for its agent's lateness"
+        assert deaths == []
+
+    with_host(HostSpec(releases.MODEL), scenario)
+
+
+def zeros(host: ModelHost) -> dict[str, np.ndarray[Any, Any]]:
+    return {each["name"]: np.zeros([size or 1 for size in each["shape"]], np.float32) for each in host.loaded.inputs}
 
 
 def test_a_crash_of_the_native_library_is_an_error_and_nothing_more() -> None:

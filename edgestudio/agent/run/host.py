@@ -339,7 +339,7 @@ class ModelHost:
         self, future: asyncio.Future[dict[str, Any]], deadline_s: float
     ) -> dict[str, Any]:
         because = f"it did not answer within {deadline_s:g} s"
-        alarm = asyncio.get_running_loop().call_later(deadline_s, self.kill, because)
+        alarm = asyncio.get_running_loop().call_later(deadline_s, self._too_late, future, because)
         try:
             return await (self._link.result(future) if self._link is not None else future)
         except asyncio.CancelledError:
@@ -349,6 +349,11 @@ class ModelHost:
         finally:
             alarm.cancel()
             self._answer = None
+
+    def _too_late(self, answer: asyncio.Future[dict[str, Any]], because: str) -> None:
+        """Kill the child, but not for an answer that was there and that a busy loop only now came to read."""
+        if not answer.done():
+            self.kill(because)
 
     async def _death_of(self, because: str) -> HostDiedError:
         await asyncio.gather(self._watchers[1], return_exceptions=True)

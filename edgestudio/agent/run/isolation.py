@@ -35,6 +35,7 @@ def cut_network() -> str:
         return ""
     refused = os.strerror(ctypes.get_errno())
     if libc.unshare(_NEWNET) == 0:  # root in a container without user namespaces
+        _drop_capabilities(libc)  # with them it could go back
         return ""
     return f"this kernel gives no network namespace to the agent's user ({refused})"
 
