@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -19,10 +20,14 @@ from edgestudio.agent.run import limits
 from edgestudio.agent.run.channel import Arena, FrameReader, frame
 from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelFailedError, ModelHost
 from edgestudio.agent.run.scanning import scan_in_child
+from edgestudio.agent.run.spawn import walls
 from edgestudio.runtime.backend import open_session
 from edgestudio.wire.errors import EdgeStudioError
 from tests.agent import releases
 from tests.patience import PATIENCE, until
+
+LOADS_WITHOUT_RUNNING = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
+UNLIMITED = asyncio.run(walls())["memory_reason"]
 
 
 def endless(path: Path) -> Path:
@@ -68,14 +73,18 @@ def expanding(path: Path) -> Path:
 
 
 def with_host(
-    spec: HostSpec, scenario: Callable[[ModelHost, list[HostDiedError]], Coroutine[Any, Any, None]]
+    spec: HostSpec,
+    scenario: Callable[[ModelHost, list[HostDiedError]], Coroutine[Any, Any, None]],
+    *,
+    is_loaded: bool = True,
 ) -> None:
     async def run() -> None:
         deaths: list[HostDiedError] = []
         host = ModelHost(spec, lambda _, death: deaths.append(death))
         try:
             await host.start()
-            await host.load()
+            if is_loaded:
+                await host.load()
             await scenario(host, deaths)
         finally:
             await host.close()
@@ -118,17 +127,25 @@ def test_a_single_number_stays_a_single_number(tmp_path: Path) -> None:
     with_host(HostSpec(model), scenario)
 
 
+def never(host: ModelHost, deadline_s: float = 60.0) -> Coroutine[Any, Any, Any]:
+    """What the endless model never comes to the end of: a run, or its loading where that needs one."""
+    if LOADS_WITHOUT_RUNNING:
+        return host.run({"x": np.ones(1024, np.float32)}, deadline_s)
+    return host.load(deadline_s)  # an older library is asked by a run where it puts the nodes
+
+
 def test_a_model_that_never_ends_is_killed_at_its_deadline(tmp_path: Path) -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
         with pytest.raises(HostDiedError) as died:
-            await host.run({"x": np.ones(1024, np.float32)}, deadline_s=0.5)
+            await never(host, 0.5)
         assert died.value.how == "timeout"
         assert "within 0.5 s" in died.value.message
         assert [death.how for death in deaths] == ["timeout"]
         with pytest.raises(HostDiedError):
-            await host.run({"x": np.ones(1024, np.float32)})
+            await never(host)
 
-    with_host(HostSpec(endless(tmp_path / "endless.onnx")), scenario)
+    spec = HostSpec(endless(tmp_path / "endless.onnx"))
+    with_host(spec, scenario, is_loaded=LOADS_WITHOUT_RUNNING)
 
 
 def test_an_answer_that_is_there_in_time_is_taken_even_when_the_agent_comes_late_to_read_it() -> None:
@@ -143,8 +160,17 @@ def test_an_answer_that_is_there_in_time_is_taken_even_when_the_agent_comes_late
     with_host(HostSpec(releases.MODEL), scenario)
 
 
+def walls_of(host: ModelHost) -> dict[str, str]:
+    """The soft limits of the child, as the kernel says them."""
+    lines = Path(f"/proc/{host.pid}/limits").read_text().splitlines()
+    return {line[:26].strip(): line[26:].split()[0] for line in lines[1:]}
+
+
 def zeros(host: ModelHost) -> dict[str, np.ndarray[Any, Any]]:
-    return {each["name"]: np.zeros([size or 1 for size in each["shape"]], np.float32) for each in host.loaded.inputs}
+    return {
+        each["name"]: np.zeros([size or 1 for size in each["shape"]], np.float32)
+        for each in host.loaded.inputs
+    }
 
 
 def test_a_crash_of_the_native_library_is_an_error_and_nothing_more() -> None:
@@ -169,16 +195,22 @@ def test_a_model_that_asks_for_too_much_memory_gets_none(tmp_path: Path) -> None
     with_host(HostSpec(expanding(tmp_path / "big.onnx"), memory_bytes=3 << 30), scenario)
 
 
-def test_memory_runs_out_for_the_model_before_it_does_for_the_board() -> None:
+@pytest.mark.skipif(bool(UNLIMITED), reason=UNLIMITED)
+def test_a_model_is_held_to_its_memory_and_to_its_share_of_the_boards() -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
-        proc = Path(f"/proc/{host.pid}")
-        assert proc.joinpath("oom_score_adj").read_text().strip() == "1000", (
-            "the kernel takes the model first"
-        )
-        data = next(line for line in proc.joinpath("limits").read_text().splitlines() if "data size" in line)
-        assert int(data[26:].split()[0]) == min(1 << 50, limits.share_of(limits.physical_bytes()))
+        kept = walls_of(host)
+        assert kept["Max address space"] == str(1 << 50)
+        assert kept["Max data size"] == str(limits.share_of(limits.physical_bytes()))
 
     with_host(HostSpec(releases.MODEL, memory_bytes=1 << 50), scenario)
+
+
+def test_memory_runs_out_for_the_model_before_it_does_for_the_board() -> None:
+    async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
+        oom = Path(f"/proc/{host.pid}/oom_score_adj").read_text().strip()
+        assert oom == "1000", "the kernel takes the model first"
+
+    with_host(HostSpec(releases.MODEL), scenario)
     for mib in (64, 512, 1024, 8192):
         left = mib - limits.share_of(mib << 20) / 2**20
         assert min(mib / 2, 128) <= left <= max(mib / 2, 128, mib / 8), mib
@@ -190,12 +222,9 @@ def test_the_child_is_confined_and_knows_no_secret(monkeypatch: pytest.MonkeyPat
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
         proc = Path(f"/proc/{host.pid}")
         assert b"SOME_API_TOKEN" not in proc.joinpath("environ").read_bytes()
-        walls = {
-            line[:26].strip(): line[26:].split() for line in proc.joinpath("limits").read_text().splitlines()
-        }
-        assert walls["Max core file size"][0] == "0"
-        assert walls["Max open files"][0] == "256"
-        assert walls["Max address space"][0] == str(3 << 30)
+        kept = walls_of(host)
+        assert kept["Max core file size"] == "0"
+        assert kept["Max open files"] == "256"
         status = proc.joinpath("status").read_text()
         assert "NoNewPrivs:\t1" in status
         assert os.getpgid(host.pid or 0) == host.pid
@@ -205,15 +234,16 @@ def test_the_child_is_confined_and_knows_no_secret(monkeypatch: pytest.MonkeyPat
 
 def test_a_cancelled_request_never_gives_its_answer_to_the_next(tmp_path: Path) -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
-        asking = asyncio.ensure_future(host.run({"x": np.ones(1024, np.float32)}))
+        asking = asyncio.ensure_future(never(host))
         await asyncio.sleep(0.2)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         with pytest.raises(HostDiedError):
-            await host.run({"x": np.ones(1024, np.float32)})
+            await never(host)
 
-    with_host(HostSpec(endless(tmp_path / "endless.onnx")), scenario)
+    spec = HostSpec(endless(tmp_path / "endless.onnx"))
+    with_host(spec, scenario, is_loaded=LOADS_WITHOUT_RUNNING)
 
 
 def test_a_hostile_file_is_refused_in_a_child_of_its_own(tmp_path: Path) -> None:

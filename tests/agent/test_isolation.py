@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,9 @@ TRY = """
 import ctypes, json, os, socket, sys
 from edgestudio.agent.run import limits
 before = os.getuid(), os.getgid()
+if sys.argv[2:]:  # no user namespace is given to a process of two threads: root cuts the network without
+    import threading, time
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 reason, _ = limits.confine(0, os.getppid())
 def reach(make):
     try:
@@ -31,25 +35,31 @@ def reach(make):
         return failure.strerror
 def udp():
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 9))
+def back():
+    if ctypes.CDLL(None).setns(os.open(f"/proc/{os.getppid()}/ns/net", os.O_RDONLY), 0) != 0:
+        raise OSError("refused")
 signal = ctypes.c_int()
 ctypes.CDLL(None).prctl(2, ctypes.byref(signal))
 print(json.dumps({
     "reason": reason, "same": before == (os.getuid(), os.getgid()), "signal": signal.value, "udp": reach(udp),
     "tcp": reach(lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)),
-    "back": reach(lambda: os.setns(os.open(f"/proc/{os.getppid()}/ns/net", os.O_RDONLY), 0))
-            if hasattr(os, "setns") else "no setns",
+    "back": reach(back),
     "mount": ctypes.CDLL(None).unshare(0x00020000),
 }))
 """
 
 
 @pytest.mark.skipif(bool(REFUSED), reason=f"no namespaces here: {REFUSED}")
-def test_a_confined_process_reaches_nothing_not_even_its_own_board(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("with threads",)])
+def test_a_confined_process_reaches_nothing_not_even_its_own_board(more: tuple[str, ...]) -> None:
+    if more and os.geteuid() != 0:
+        pytest.skip("only root cuts the network without a user namespace")
+
     async def scenario() -> dict[str, object]:
         server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", TRY, str(port), stdout=subprocess.PIPE
+            sys.executable, "-c", TRY, str(port), *more, stdout=subprocess.PIPE
         )
         said, _ = await child.communicate()
         server.close()
@@ -189,6 +199,7 @@ def test_the_board_says_which_walls_hold(tmp_path: Path) -> None:
             told = board.info()["isolation"]
             assert told["network_cut"] is (told["network_reason"] == "")
             assert told["network_reason"] == REFUSED
+            assert told["memory_limited"] is (told["memory_reason"] == "")
             assert told["open_files"] == 256
             done = await releases.push(board, releases.make_release(tmp_path / "r"))
             assert done["state"] == "COMMITTED"

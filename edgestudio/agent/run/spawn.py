@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import edgestudio
-from edgestudio.agent.run import isolation, landlock
+from edgestudio.agent.run import isolation, landlock, memory_wall
 from edgestudio.agent.run.limits import OPEN_FILES
 
 PROBE_S = 10.0
@@ -20,16 +20,18 @@ _PACKAGE_PARENT = Path(edgestudio.__file__).resolve().parent.parent
 
 
 async def walls() -> dict[str, Any]:
-    """What confines a model on this board: {network_cut, network_reason, open_files, memory, cpu_time, ...}.
+    """What confines a model on this board: {network_cut, network_reason, memory_limited, open_files, ...}.
 
-    Network and files are tried in processes of their own, since what a kernel allows is known only by asking it.
+    Network, files and memory are tried in processes of their own: what a system allows is known only by asking it.
     """
-    network, files = await asyncio.gather(_tried(isolation.__file__), _tried(landlock.__file__))
+    programs = (isolation.__file__, landlock.__file__, memory_wall.__file__)
+    network, files, memory = await asyncio.gather(*map(_tried, programs))
     return {
         "process": "a child of its own, killed at its deadline",
         "network_cut": not network, "network_reason": network, "files_hidden": not files, "files_reason": files,
         "open_files": OPEN_FILES,
-        "memory_limited": True, "cpu_time_limited": True, "no_new_privileges": sys.platform == "linux",
+        "memory_limited": not memory, "memory_reason": memory,
+        "cpu_time_limited": True, "no_new_privileges": sys.platform == "linux",
     }  # fmt: skip
 
 
