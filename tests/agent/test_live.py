@@ -7,6 +7,7 @@ import dataclasses
 import io
 import os
 import signal
+import time
 import wave
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -71,6 +72,12 @@ def run(tmp_path: Path, scenario: Callable[[Supervisor], Awaitable[None]], polic
             await board.stop()
 
     asyncio.run(whole())
+
+
+async def paused(bay: ModelBay) -> None:
+    """Let nothing but what the test asks for come: what the board asked itself is still answered first."""
+    bay.is_paused = True
+    await until(lambda: not len(bay.queue) and not bay._elsewhere)
 
 
 def windows(board: Supervisor) -> list[Window]:
@@ -270,7 +277,7 @@ def test_waiting_items_share_an_inference_and_known_ones_need_none(tmp_path: Pat
             "batch": {"max_items": 8, "max_wait_ms": 50}, "queue": {"size": 100}, "cache": {"entries": 64},
         }  # fmt: skip
         bay = await pushed(board, tmp_path / "r", changes)
-        bay.is_paused = True
+        await paused(bay)
         asked = [board.infer("digits", {"input": item}) for item in DIGITS[30:62]]
         together = await asyncio.gather(*asked)
         await until(lambda: counted(board, "batches") >= 3 and counted(board, "batched") >= 24)
@@ -329,7 +336,7 @@ def test_the_last_answer_and_the_default_follow_the_chain(tmp_path: Path) -> Non
             {"kind": "default", "label": "unknown", "confidence": 0.1},
         ]  # fmt: skip
         bay = await pushed(board, tmp_path / "r", {"fallback": chain})
-        bay.is_paused = True
+        await paused(bay)
         await until(lambda: bay.live is not None and bay.live.has_fallback)
         own = await board.infer("digits", {"input": DIGITS[3]})
         live, seat = bay.live, bay.serving
@@ -363,7 +370,7 @@ def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> No
             remote = {"url": url, "model": "big", "failures_to_open": 2, "retry_after_s": 60}
             second = {"is_on": True, "confidence_below": 1.0, "model": "big"}
             bay = await pushed(board, tmp_path / "one", {"second_opinion": second})
-            bay.is_paused = True
+            await paused(bay)
             await until(lambda: bay.live is not None and bay.live.wants_raw)
             answer = await board.infer("digits", {"input": DIGITS[0]})
             assert answer["served"] == "model:big"
@@ -375,7 +382,7 @@ def test_a_second_model_and_a_server_are_asked_when_unsure(tmp_path: Path) -> No
                 board, tmp_path / "two", {"second_opinion": second}, version="2.0.0", counter=2
             )
             await until(lambda: bay.live is not None and bay.live._remote is not None)
-            bay.is_paused = True
+            await paused(bay)
             answer = await board.infer("digits", {"input": DIGITS[0]})
             assert (answer["served"], answer["remote"]) == ("remote", True)
             assert asked[-1]["inputs"][0]["name"] == "image"
@@ -416,8 +423,7 @@ def test_nothing_leaves_the_board_without_its_owners_word(tmp_path: Path) -> Non
 
 def test_captures_are_bounded_and_replay_bit_for_bit(tmp_path: Path) -> None:
     async def scenario(board: Supervisor) -> None:
-        bay = await pushed(board, tmp_path / "r", {})
-        bay.is_paused = True
+        await paused(await pushed(board, tmp_path / "r", {}))
         ring = board.captures
         await board.infer("digits", {"input": DIGITS[0]})
         assert (await ring.view())["captures"] == [], "nobody asked for it"
@@ -426,13 +432,12 @@ def test_captures_are_bounded_and_replay_bit_for_bit(tmp_path: Path) -> None:
         ring.switch("digits", is_on=True, every=1, confidence_below=None, max_bytes=None)
 
         async def kept(count: int) -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = []
-            for _ in range(200):
-                found = (await ring.view())["captures"]
-                if len(found) >= count:
-                    return found
+            """The captures, once `count` have been written since they were switched on."""
+            end = time.monotonic() + 5 * PATIENCE
+            while (view := await ring.view())["models"]["digits"]["kept"] < count:
+                assert time.monotonic() < end, view
                 await asyncio.sleep(0.02)
-            raise AssertionError(found)
+            return list(view["captures"])
 
         for number, item in enumerate(DIGITS[:3]):
             await board.infer("digits", {"input": item})
@@ -451,9 +456,9 @@ def test_captures_are_bounded_and_replay_bit_for_bit(tmp_path: Path) -> None:
         assert report["captures"][3]["stages"][1]["equal"] is None
         room = int(rows[0]["size_bytes"] * 2.5)  # for two: no two are of quite the same size
         ring.switch("digits", is_on=True, every=2, confidence_below=None, max_bytes=room)
-        for item in DIGITS[:6]:
+        for number, item in enumerate(DIGITS[:6]):
             await board.infer("digits", {"input": item})
-            await asyncio.sleep(0.1)
+            await kept(number // 2 + 1)
         view = await ring.view()
         assert view["models"]["digits"]["kept"] == 3
         assert view["size_bytes"] <= room
@@ -498,7 +503,7 @@ def test_an_item_that_waited_too_long_goes_elsewhere(tmp_path: Path) -> None:
                 "remote": {"url": url, "model": "big", "timeout_ms": 20_000},
             }
             bay = await pushed(board, tmp_path / "r", {"second_opinion": second, "queue": {"size": 50}})
-            bay.is_paused = True
+            await paused(bay)
             await until(lambda: bay.live is not None and bay.live._remote is not None)
             expected = [session.run(dict(asked_feeds(item)))["logits"].argmax() for item in DIGITS[:6]]
             answers = await asyncio.gather(*(board.infer("digits", {"input": item}) for item in DIGITS[:6]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import pytest
 from edgestudio.agent.observe.sensors.reading import Reading
 from edgestudio.agent.run.dispatch import STAND_INS
 from edgestudio.agent.run.queue import CAPACITY
+from edgestudio.agent.run.seat import Seat
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.runtime.backend import open_session
 from tests.agent import releases
-from tests.agent.test_live import DIGITS, counted, events, pushed, run, windows
-from tests.patience import until
+from tests.agent.test_live import DIGITS, counted, events, paused, pushed, run, windows
+from tests.patience import PATIENCE, until
 from tests.runtime.servers import model_server, web_server
 
 
@@ -48,6 +51,35 @@ def test_what_waits_too_long_is_dropped_instead_of_answered_late(tmp_path: Path)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert any(isinstance(answer, Exception) for answer in answers)
         await until(lambda: counted(board, "expired") >= 1)
+
+    run(tmp_path, scenario)
+
+
+def test_whoever_has_time_is_answered_by_a_model_that_takes_long_to_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(board: Supervisor) -> None:
+        bay = await pushed(board, tmp_path / "r", {})
+        await paused(bay)
+        gate, reopen, usual_s = asyncio.Event(), board.models.reopen, bay.deadline_s
+
+        async def slowly(model: str, release: str) -> Seat:
+            await gate.wait()
+            return await reopen(model, release)
+
+        monkeypatch.setattr(board.models, "reopen", slowly)
+        assert bay.serving is not None
+        os.kill(bay.serving.host.pid or 0, signal.SIGKILL)
+        await until(lambda: bay.serving is not None and not bay.serving.host.is_alive)
+        bay.deadline_s = 0.05  # how long an answer itself may take
+        asking = asyncio.ensure_future(
+            board.infer("digits", {"input": DIGITS[0]}, deadline_ms=60_000 * PATIENCE)
+        )
+        await asyncio.sleep(0.5)
+        bay.deadline_s = usual_s
+        assert not asking.done()
+        gate.set()
+        assert (await asking)["release"] == 1
 
     run(tmp_path, scenario)
 

@@ -102,8 +102,12 @@ class Dispatcher:
             return None
         if job.answer is None:
             return None
+        allowed_s = self.deadline_s
+        if self.serving is not None and job.deadline is not None:
+            # It is started again, and a slow board may load for longer than it ever answers: the asker's word counts.
+            allowed_s = job.deadline - time.monotonic()
         try:
-            await asyncio.wait_for(self._ready.wait(), self.deadline_s)
+            await asyncio.wait_for(self._ready.wait(), allowed_s)
         except asyncio.TimeoutError:
             job.fail(no_model(self.model))
             return None
