@@ -32,7 +32,7 @@ packages="libc6 libgcc-s1 libstdc++6 zlib1g libexpat1 libssl3 libffi8 libsqlite3
 for package in "$folder"/debs/*.deb; do dpkg-deb -x "$package" "$root"; done
 rm -rf "$folder/lib"
 # 1.22 is the newest ONNX Runtime whose aarch64 build starts under the emulator of Debian 12.
-"$python" -m pip install --quiet --target "$folder/lib" --implementation cp --python-version 3.11 --only-binary=:all: \
+"$python" -m pip install -qq --no-warn-conflicts --target "$folder/lib" --implementation cp --python-version 3.11 --only-binary=:all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
     aiohttp cryptography 'numpy<2.4' pillow psutil 'pydantic>=2.10,<3' pyyaml securesystemslib spake2 tuf zeroconf 'onnxruntime==1.22.1' \
     pytest pytest-timeout hypothesis onnx aiomqtt platformdirs psygnal   # what the tests themselves use, a desk among it

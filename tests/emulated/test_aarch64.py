@@ -24,17 +24,6 @@ ROOMS = ("tests/wire", "tests/runtime", "tests/agent")
 FILES = sorted(str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("test_*.py"))
 TIMES_SLOWER = 20
 TEST_S, FILE_S = 900, 7200
-# What cannot be shown by an emulated process: test -> what happened when it was tried.
-_NO_LIMIT = "the emulator keeps limits on memory from the kernel: /proc shows `unlimited`"
-_ENDLESS = (
-    "ONNX Runtime 1.22 does not load the endless model within the two minutes that a load may take there"
-)
-BEYOND = {
-    "tests/agent/test_host.py::test_the_child_is_confined_and_knows_no_secret": _NO_LIMIT,
-    "tests/agent/test_host.py::test_memory_runs_out_for_the_model_before_it_does_for_the_board": _NO_LIMIT,
-    "tests/agent/test_host.py::test_a_model_that_never_ends_is_killed_at_its_deadline": _ENDLESS,
-    "tests/agent/test_host.py::test_a_cancelled_request_never_gives_its_answer_to_the_next": _ENDLESS,
-}
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +38,17 @@ def python() -> Path:
 @pytest.mark.timeout(FILE_S + 60)
 @pytest.mark.parametrize("file", FILES)
 def test_a_file_passes_under_emulation(python: Path, file: str, tmp_path: Path) -> None:
-    if file in BEYOND:
-        pytest.skip(BEYOND[file])
     logs = python.parent / "logs"
     log, passed = (logs / f"{file.replace('/', '.')}.{end}" for end in ("txt", "passed.txt"))
     if passed.is_file() and passed.stat().st_mtime > _last_change(file):
         pytest.skip(f"passed already, and nothing has changed since: {passed}")
     logs.mkdir(exist_ok=True)
-    beyond = [f"--deselect={test}" for test in BEYOND]
     plain = ["-p", "no:cacheprovider", "-p", "no:pytest-qt", "--without-qt"]
     base = f"--basetemp={tmp_path / 'base'}"
     patient = ["-o", f"timeout={TEST_S}", "-o", "faulthandler_timeout=0", "--durations=10"]
     with log.open("w") as said:
         done = subprocess.run(
-            [str(python), "-m", "pytest", "-v", base, *plain, *patient, *beyond, file], cwd=ROOT, stdout=said,
+            [str(python), "-m", "pytest", "-v", base, *plain, *patient, file], cwd=ROOT, stdout=said,
             stderr=said, timeout=FILE_S, env={**os.environ, patience.VARIABLE: str(TIMES_SLOWER)},
         )  # fmt: skip
     text = log.read_text(errors="replace")
@@ -72,9 +58,11 @@ def test_a_file_passes_under_emulation(python: Path, file: str, tmp_path: Path) 
 
 
 def _last_change(file: str) -> float:
-    """When `file` or anything that is shipped to a board was changed last."""
+    """When `file`, what tests share, or anything that is shipped to a board was changed last."""
     shipped = [p for room in ("wire", "runtime", "agent") for p in (ROOT / "edgestudio" / room).rglob("*.py")]
-    return max(path.stat().st_mtime for path in (ROOT / file, *shipped))
+    tests = [*(ROOT / "tests").glob("*.py"), *(p for room in ROOMS for p in (ROOT / room).rglob("*.py"))]
+    shared = [path for path in tests if not path.name.startswith("test_")]
+    return max(path.stat().st_mtime for path in (ROOT / file, *shipped, *shared))
 
 
 @pytest.fixture
