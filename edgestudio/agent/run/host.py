@@ -11,7 +11,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import psutil
 from edgestudio.agent.run.channel import Arena, Array, frame
 from edgestudio.agent.run.limits import own_folder
 from edgestudio.agent.run.link import HostLink
+from edgestudio.agent.run.loaded import Loaded
 from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError
@@ -78,31 +79,6 @@ class HostSpec:
         hide = [part for folder in hidden for part in ("--hide", str(folder))]
         read = [part for folder in (self.model.parent, *self.readable) for part in ("--read", str(folder))]
         return hide + read + [part for folder in self.writable for part in ("--write", str(folder))]
-
-
-@dataclass
-class Loaded:
-    """What the child said about the model that it opened."""
-
-    load_ms: float = 0.0
-    inputs: list[dict[str, Any]] = field(default_factory=list)
-    outputs: list[dict[str, Any]] = field(default_factory=list)
-    placement: dict[str, Any] = field(default_factory=dict)
-    samples: int = 0
-    backend: str = ""
-    rate_hz: float | None = None
-    queue: dict[str, Any] = field(default_factory=dict)
-    batch: dict[str, Any] = field(default_factory=dict)
-    is_stream: bool = False
-    """Its own source gives items without end, not numbered samples."""
-    is_pushed: bool = False
-    """Its items come by themselves; its samples are for trials alone."""
-    is_live: bool = False
-    """The pipeline asks something of the agent: pushed items, actions, other models."""
-    source_problem: str = ""
-    """Why its own source cannot be had."""
-    preprocessing: int = 0
-    environment: dict[str, Any] = field(default_factory=dict)
 
 
 class ModelHost:

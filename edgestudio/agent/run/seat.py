@@ -11,7 +11,8 @@ from typing import Any
 
 from edgestudio.agent.install.health import golden_failure, is_constant
 from edgestudio.agent.run.channel import Array
-from edgestudio.agent.run.host import HostDiedError, HostSpec, Loaded, ModelHost
+from edgestudio.agent.run.host import HostDiedError, HostSpec, ModelHost
+from edgestudio.agent.run.loaded import Loaded
 from edgestudio.agent.run.opening import Identity, Opener, close_quietly
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.baseline import Baseline
