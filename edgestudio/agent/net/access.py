@@ -7,7 +7,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -94,8 +94,10 @@ class Access:
     def _changed(self, peer: Peer, is_trusted: bool) -> None:  # noqa: FBT001 - the listener's signature
         if not is_trusted:
             for transport in self._open.pop(peer.fingerprint, set()):
+                # What was closed twice is gone, and Debian 12's Python 3.11.2 then fails instead of doing nothing.
                 if transport is not self._spared:
-                    transport.abort()
+                    with suppress(AttributeError):
+                        transport.abort()
             for key in [k for k in self._replies if k[0] == peer.fingerprint]:
                 del self._replies[key]
 

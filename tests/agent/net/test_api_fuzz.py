@@ -288,7 +288,8 @@ def test_garbage_on_sockets_leaves_the_board_as_it_was(tmp_path: Path) -> None:
                         with contextlib.suppress(asyncio.TimeoutError, TypeError, ValueError):
                             while (await socket.receive(timeout=0.1)).type is aiohttp.WSMsgType.TEXT:
                                 pass
-                        transport.abort()
+                        with contextlib.suppress(AttributeError):  # Python 3.11.2, where it was closed twice
+                            transport.abort()
             assert made.kept()[:5] == before[:5]
             await still_well(made)
 

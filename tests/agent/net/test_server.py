@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgestudio.agent.net import bodies, listener
+from edgestudio.agent.net import access, bodies, listener
 from edgestudio.agent.net.server import AgentServer
 from edgestudio.agent.settings import AgentSettings
 from edgestudio.devices.known import KnownBoard
@@ -139,6 +139,31 @@ def test_unpairing_closes_connections_at_once_and_pairing_again_needs_no_restart
             assert (await session.info())["role"] == "viewer"
             await session.unpair()  # itself, and it hears the answer
             assert s.board.peers.get(s.desk.fingerprint) is None
+
+    run(scenario())
+
+
+def test_unpairing_closes_all_connections_also_where_one_was_closed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As happens when both sides end one at once; Python 3.11.2 cannot abort it any more."""
+    taken: list[asyncio.Transport] = []
+    peer_of = access.peer_fingerprint
+    monkeypatch.setattr(
+        access, "peer_fingerprint", lambda transport: taken.append(transport) or peer_of(transport)
+    )
+
+    async def scenario() -> None:
+        async with scene(tmp_path) as s, s.client(s.desk) as first, s.client(s.desk) as second:
+            streams = [await client.ws_connect(api.STREAM) for client in (first, second)]
+            for stream in streams:
+                assert (await stream.receive_json())["k"] == "hello"
+            taken[0].close()
+            taken[0].close()
+            s.board.peers.remove(s.desk.fingerprint)
+            for stream in streams:
+                assert (await stream.receive(timeout=5 * PATIENCE)).type is not aiohttp.WSMsgType.TEXT
+                await stream.close()
 
     run(scenario())
 
