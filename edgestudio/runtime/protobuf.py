@@ -11,10 +11,19 @@ and in no model format: they are refused.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgestudio.runtime.protobuf_runs import Run
 
 VARINT, FIXED64, LEN, FIXED32 = 0, 1, 2, 5
 Value = int | memoryview
+_LONG = 1024
+"""A packed field of more bytes is decoded as an array."""
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _FIXED = {FIXED32: _U32, FIXED64: _U64}
 
@@ -34,11 +43,24 @@ def fields(view: memoryview, total_size: int | None = None) -> Iterator[tuple[in
     With `total_size`, `view` is only the head of a message of that size, and iteration ends quietly
     at the first field whose payload lies beyond it. Raises WireError on anything malformed.
     """
+    return cast("Iterator[tuple[int, int, Value]]", walk(view, total_size, None))
+
+
+def walk(
+    view: memoryview, total_size: int | None, leap: Callable[[memoryview, int], Run | None] | None
+) -> Iterator[tuple[int, int, Value | Run]]:
+    """As `fields`; `leap` may find many elements of one field at a position, which are then yielded as one run."""
     position, have = 0, len(view)
     end = have if total_size is None else total_size
     while position < have:
         start = position
         try:
+            if leap is not None:
+                run = leap(view, position)
+                if run is not None:
+                    yield run.number, run.wire, run
+                    position += len(run.view)
+                    continue
             tag = view[position]
             position += 1
             if tag >= 0x80:
@@ -59,20 +81,23 @@ def fields(view: memoryview, total_size: int | None = None) -> Iterator[tuple[in
                     return
                 yield number, LEN, view[position:stop]
                 position = stop
-            elif wire_type == VARINT:
-                value, position = read_varint(view, position)
-                yield number, VARINT, value
             else:
-                fixed = _FIXED.get(wire_type)
-                if fixed is None:
-                    raise WireError(f"wire type {wire_type}", start)
-                (value,) = fixed.unpack_from(view, position)
-                position += fixed.size
+                value, position = _number(view, position, wire_type, start)
                 yield number, wire_type, value
         except (IndexError, struct.error):
             if end > have:
                 return
             raise WireError("the message ends inside a field", start) from None
+
+
+def _number(view: memoryview, position: int, wire_type: int, start: int) -> tuple[int, int]:
+    if wire_type == VARINT:
+        return read_varint(view, position)
+    fixed = _FIXED.get(wire_type)
+    if fixed is None:
+        raise WireError(f"wire type {wire_type}", start)
+    (value,) = fixed.unpack_from(view, position)
+    return value, position + fixed.size
 
 
 def read_varint(view: memoryview, position: int) -> tuple[int, int]:
@@ -94,6 +119,8 @@ def read_varint(view: memoryview, position: int) -> tuple[int, int]:
 
 def packed_varints(view: memoryview, limit: int = 1 << 24) -> list[int]:
     """The unsigned numbers of a packed repeated field; WireError when more than `limit` or cut short."""
+    if len(view) > _LONG:
+        return cast("list[int]", _many(view, limit).tolist())
     values: list[int] = []
     position, end = 0, len(view)
     try:
@@ -107,13 +134,26 @@ def packed_varints(view: memoryview, limit: int = 1 << 24) -> list[int]:
     return values
 
 
+def signed_varints(view: memoryview, limit: int = 1 << 24) -> list[int]:
+    """As `packed_varints`, each as int32, int64 and enum fields store it."""
+    if len(view) > _LONG:
+        return cast("list[int]", _many(view, limit).view("int64").tolist())
+    return [signed(item) for item in packed_varints(view, limit)]
+
+
+def _many(view: memoryview, limit: int) -> NDArray[np.uint64]:
+    from edgestudio.runtime.protobuf_runs import varints  # pays off for many numbers alone
+
+    return varints(view, limit)
+
+
 def repeated_ints(wire_type: int, value: Value, limit: int = 1 << 24) -> list[int]:
     """A repeated int64 field in either form, packed or single, as signed numbers."""
     if isinstance(value, int):
         return [signed(value)]
     if wire_type != LEN:
         raise WireError("a repeated number of the wrong wire type", 0)
-    return [signed(item) for item in packed_varints(value, limit)]
+    return signed_varints(value, limit)
 
 
 def signed(value: int) -> int:

@@ -32,7 +32,7 @@ def test_changes_are_told_by_operator(tmp_path: Path) -> None:
     values = onnx.numpy_helper.to_array(weight).copy()
     values[0, 0, 0, 0] += 0.5
     weight.CopyFrom(onnx.numpy_helper.from_array(values, "conv.weight"))
-    model.graph.node[0].attribute.append(helper.make_attribute("group", 1))
+    model.graph.node[0].attribute.append(helper.make_attribute("strides", [2, 2]))
     model.graph.node[1].op_type = "Sigmoid"
     onnx.save(model, tmp_path / "b.onnx")
     result = diff_job({"a": str(a), "b": str(tmp_path / "b.onnx")}, tmp_path, Silent())
@@ -40,10 +40,43 @@ def test_changes_are_told_by_operator(tmp_path: Path) -> None:
     assert [row["op"] for row in result["removed"]] == ["Relu"]
     assert [row["op"] for row in result["added"]] == ["Sigmoid"]
     (changed,) = result["changed"]
-    assert changed["attributes"] == {"group": [None, 1]}
+    assert changed["attributes"] == {"strides": [None, [2, 2]]}
     assert changed["weights"][0]["max_abs"] == pytest.approx(0.5, abs=1e-6)
     assert changed["weights"][0]["cosine"] < 1
     assert len(result["pairs"]) == 4
+
+
+def test_an_attribute_left_out_is_not_changed_by_writing_its_default(tmp_path: Path) -> None:
+    weights = {"w": np.zeros((8, 3, 3, 5), np.float32)}
+    shapes = {"x": [1, 3, 16, 16]}, {"y": [16, 14, 8, 1]}
+
+    def made(name: str, **written: dict[str, object]) -> str:
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"], "c", **written.get("Conv", {})),
+            helper.make_node("LeakyRelu", ["c"], ["l"], "l", **written.get("LeakyRelu", {})),
+            helper.make_node("Transpose", ["l"], ["y"], "t", **written.get("Transpose", {})),
+        ]
+        return str(onnx_model(tmp_path / name, nodes, *shapes, weights))
+
+    bare = made("bare.onnx")
+    full = made(
+        "full.onnx",
+        Conv={"group": 1, "strides": [1, 1], "dilations": [1, 1], "pads": [0] * 4, "kernel_shape": [3, 5],
+              "auto_pad": "NOTSET"},
+        LeakyRelu={"alpha": 0.01}, Transpose={"perm": [3, 2, 1, 0]},
+    )  # fmt: skip
+    other = made(
+        "other.onnx",
+        Conv={"group": 1, "auto_pad": "VALID", "kernel_shape": [3, 5]},
+        LeakyRelu={"alpha": 0.02},
+        Transpose={"perm": [3, 2, 0, 1]},
+    )
+    for a, b in ((bare, full), (full, bare)):
+        assert diff_job({"a": a, "b": b}, tmp_path, Silent())["changed"] == []
+    rows = diff_job({"a": bare, "b": other}, tmp_path, Silent())["changed"]
+    assert {row["name"]: sorted(row["attributes"]) for row in rows if "attributes" in row} == {
+        "c": ["auto_pad"], "l": ["alpha"], "t": ["perm"],
+    }  # fmt: skip
 
 
 @pytest.mark.models

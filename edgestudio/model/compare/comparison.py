@@ -17,6 +17,7 @@ from edgestudio.model.compare.weight_distance import (
     weight_changes,
 )
 from edgestudio.model.dtypes import elements
+from edgestudio.model.formats.onnx_defaults import Defaults, defaults_of
 from edgestudio.model.graph import Dimension, Graph, Model, Node, Tensor
 from edgestudio.model.operator_words import WEIGHTED, is_value, meaning, word
 from edgestudio.model.totals.constants import Loaders, Weights
@@ -49,6 +50,7 @@ class Comparison:
     ) -> None:
         self.a, self.b = Weights(a.main, weights_a, a.format), Weights(b.main, weights_b, b.format)
         self.same_format = a.format == b.format
+        self._defaults = defaults_of(a), defaults_of(b)
         self.unread: list[str] = []
         self._constant = (set[int](), set[int]())
         self._tails: tuple[dict[int, Tail], dict[int, Tail]] = ({}, {})
@@ -92,7 +94,7 @@ class Comparison:
         settled: set[int] = set()
         right = self.b.graph
         for i, j in self.pairs:
-            row = _changes(self.a, self.b, i, j, same_format=self.same_format)
+            row = _changes(self.a, self.b, i, j, self._defaults, same_format=self.same_format)
             if i not in settled:
                 found = self._weights(i, j, settled)
                 self.unread += found.unread
@@ -217,16 +219,28 @@ def _alone(graph: Graph, matched: set[int]) -> list[dict[str, Any]]:
     return rows
 
 
-def _changes(a: Weights, b: Weights, i: int, j: int, *, same_format: bool) -> dict[str, Any]:
+def _differing(left: Node, right: Node, defaults: tuple[Defaults, Defaults]) -> dict[str, list[Any]]:
+    """Attributes that mean something else, as written; one that is left out means what it does by default."""
+    found = {}
+    for key in sorted({*left.attributes, *right.attributes} - _NOISE):
+        old, new = left.attributes.get(key), right.attributes.get(key)
+        meant = old, new
+        if left.op == right.op and old is None:
+            meant = defaults[0](left, key, new), new
+        elif left.op == right.op and new is None:
+            meant = old, defaults[1](right, key, old)
+        if meant[0] != meant[1]:
+            found[key] = [old, new]
+    return found
+
+
+def _changes(
+    a: Weights, b: Weights, i: int, j: int, defaults: tuple[Defaults, Defaults], *, same_format: bool
+) -> dict[str, Any]:
     left, right = a.graph.nodes[i], b.graph.nodes[j]
     row: dict[str, Any] = {}
     if same_format:
-        keys = sorted({*left.attributes, *right.attributes} - _NOISE)
-        differing = {
-            key: [left.attributes.get(key), right.attributes.get(key)]
-            for key in keys
-            if left.attributes.get(key) != right.attributes.get(key)
-        }
+        differing = _differing(left, right, defaults)
         if differing:
             row["attributes"] = differing
         if left.op != right.op:

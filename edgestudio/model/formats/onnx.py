@@ -252,6 +252,8 @@ class _Reader:
             builder.describe(output, value["dtype"], value["shape"])
             if "values" in value:
                 builder.values[output] = tuple(value["values"])
+        elif isinstance(attributes.get("value_ints"), dict) and "length" in attributes["value_ints"]:
+            builder.describe(output, "int64", (attributes["value_ints"]["length"],))
         elif isinstance(attributes.get("value_ints"), list):
             builder.describe(output, "int64", (len(attributes["value_ints"]),))
             builder.values[output] = tuple(attributes["value_ints"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from edgestudio.model.building import MAX_DEPTH
 from edgestudio.model.message import Message
 from edgestudio.runtime.protobuf import FIXED32, FIXED64, VARINT, WireError, fields, signed
+from edgestudio.runtime.protobuf_runs import Run, fields_and_runs
 
 _KEPT_BYTES = 1024
 """Tensors up to this size keep their data: shape inference reads the shapes and axes in them."""
@@ -27,7 +28,8 @@ _DROPPED: dict[str, frozenset[int]] = {
     # training information, names of quantised tensors
     "model": frozenset({20}),
 }
-
+_RUNS = {"attribute": frozenset({7, 8, 9}), "tensor": _DROPPED["tensor"]}
+"""Lists that may be long, and are copied or dropped as one."""
 
 _INPUT, _OUTPUT, _VALUE_INFO = 11, 12, 13
 
@@ -49,10 +51,13 @@ def _copy(
     if depth > 4 * MAX_DEPTH:
         raise WireError("messages are nested too deeply", 0)
     inside, dropped = _INSIDE[kind], _DROPPED.get(kind, frozenset())
-    for number, wire, value in fields(view):
+    runs = _RUNS.get(kind)
+    for number, wire, value in fields(view) if runs is None else fields_and_runs(view, runs):
         if number in dropped:
             continue
-        if isinstance(value, memoryview):
+        if isinstance(value, Run):
+            parts.append(value.view)
+        elif isinstance(value, memoryview):
             body: bytes | memoryview | None = value
             child = inside.get(number)
             if sizes is not None and kind == "graph" and number in (_INPUT, _OUTPUT, _VALUE_INFO):

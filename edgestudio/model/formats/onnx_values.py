@@ -5,6 +5,7 @@ Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.prot
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +23,10 @@ from edgestudio.runtime.protobuf import (
     as_double,
     as_float,
     fields,
-    packed_varints,
     signed,
+    signed_varints,
 )
+from edgestudio.runtime.protobuf_runs import Run, fields_and_runs
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -45,11 +47,12 @@ class TensorHeader(NamedTuple):
     dtype: str
     dims: tuple[int, ...]
     raw: memoryview | None
-    typed: tuple[tuple[int, int, Value], ...]
+    typed: tuple[tuple[int, int, Value | Run], ...]
     external: dict[str, str]
 
 
 _TYPED_DATA = {4: "<f4", 10: "<f8"}
+_TYPED = frozenset({4, 5, 6, 7, 10, 11})
 
 
 def tensor_header(view: memoryview) -> TensorHeader:
@@ -57,11 +60,13 @@ def tensor_header(view: memoryview) -> TensorHeader:
     name, code = b"", 0
     dims: list[int] = []
     raw: memoryview | None = None
-    typed: list[tuple[int, int, Value]] = []
+    typed: list[tuple[int, int, Value | Run]] = []
     external: dict[str, str] = {}
     is_external = False
-    for number, wire, value in fields(view):
-        if number == 1:
+    for number, wire, value in fields_and_runs(view, _TYPED):
+        if isinstance(value, Run):
+            typed.append((number, wire, value))
+        elif number == 1:
             dims += _dims(wire, value)
         elif number == 2 and isinstance(value, int):
             code = value
@@ -69,7 +74,7 @@ def tensor_header(view: memoryview) -> TensorHeader:
             name = bytes(value)
         elif number == 9 and isinstance(value, memoryview):
             raw = value
-        elif number in (4, 5, 6, 7, 10, 11):
+        elif number in _TYPED:
             typed.append((number, wire, value))
         elif number == 13 and isinstance(value, memoryview):
             entry = Message(value)
@@ -82,7 +87,7 @@ def tensor_header(view: memoryview) -> TensorHeader:
 
 def _dims(wire: int, value: Value) -> list[int]:
     if isinstance(value, memoryview):
-        return [signed(item) for item in packed_varints(value)]
+        return signed_varints(value)
     return [signed(value)] if wire == VARINT else []
 
 
@@ -119,9 +124,11 @@ def _raw_values(raw: memoryview, dtype: str, count: int) -> tuple[Any, ...] | No
     return tuple(np.frombuffer(bytes(raw), kind).tolist())
 
 
-def _typed_values(number: int, wire: int, value: Value, limit: int) -> list[Any]:
+def _typed_values(number: int, wire: int, value: Value | Run, limit: int) -> list[Any]:
     if number == 6:
         return []
+    if isinstance(value, Run):
+        return [one for each in value.first(limit + 1) for one in _typed_values(number, wire, each, limit)]
     if number in _TYPED_DATA:
         if isinstance(value, int):
             return (
@@ -189,10 +196,37 @@ def _text(data: bytes) -> str:
     return text if len(text) <= _TEXT_LIMIT else f"{text[:_TEXT_LIMIT]}… ({len(text)} characters)"
 
 
-def _list(values: list[Any]) -> Any:
+def _long(count: int, first: list[Any], digest: str) -> dict[str, Any]:
+    """A list too long to show; two of them are told apart by the digest of all that they hold."""
+    return {"length": count, "first": first, "sha256": digest[:16]}
+
+
+def _integers(message: Message) -> Any:
+    if len(message.view) <= _LIST_LIMIT:  # every element takes a byte or more
+        return message.integers(8)
+    values = message.array(8)
+    if len(values) <= _LIST_LIMIT:
+        return values.tolist()
+    return _long(len(values), values[:_LIST_SHOWN].tolist(), hashlib.sha256(values.tobytes()).hexdigest())
+
+
+def _reals(message: Message) -> Any:
+    values = message.reals(7)
     if len(values) <= _LIST_LIMIT:
         return values
-    return {"length": len(values), "first": values[:_LIST_SHOWN]}
+    content = np.array(values, np.float32).tobytes()
+    return _long(len(values), values[:_LIST_SHOWN], hashlib.sha256(content).hexdigest())
+
+
+def _texts(message: Message) -> Any:
+    texts: list[str] = []
+    count, digest = 0, hashlib.sha256()
+    for view in message.payloads(9):
+        count += 1
+        if count <= _LIST_LIMIT:
+            texts.append(_text(bytes(view)))
+        digest.update(b"%d " % len(view) + view)
+    return texts if count <= _LIST_LIMIT else _long(count, texts[:_LIST_SHOWN], digest.hexdigest())
 
 
 def attribute_value(message: Message) -> Any:
@@ -210,11 +244,11 @@ def attribute_value(message: Message) -> Any:
         views = message.views(5)
         return describe_tensor(views[-1]) if views else None
     if kind == 6 or (not kind and 7 in message):
-        return _list(message.reals(7))
+        return _reals(message)
     if kind == 7 or (not kind and 8 in message):
-        return _list(message.integers(8))
+        return _integers(message)
     if kind == 8 or (not kind and 9 in message):
-        return _list([_text(bytes(view)) for view in message.views(9)[: _LIST_LIMIT + 1]])
+        return _texts(message)
     if kind == 9:
         return [describe_tensor(view) for view in message.views(10)[:_LIST_SHOWN]]
     if kind in (11, 12):

@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from edgestudio.runtime.protobuf import LEN, VARINT, fields, message, repeated_ints, signed, text
+from edgestudio.runtime.protobuf_runs import Run, fields_and_runs
 from edgestudio.runtime.scan.findings import Findings
 from edgestudio.runtime.scan.growth import INTERESTING, MAX_VALUES, Growth, Made
 from edgestudio.runtime.scan.tensors import sparse, tensor, value_info
 
 _STANDARD = ("", "ai.onnx")
 _MAX_NAME = 65_536
+_LISTS = frozenset({7, 8, 9})
+"""Attributes' lists of numbers and texts."""
 Key = tuple[str, str]
 _MAIN: Key = ("", "")
 
@@ -66,15 +69,16 @@ class Attributes:
         graphs: list[memoryview] = []
         made: Made | None = None
         singular: set[int] = set()
-        for number, wire_type, value in fields(view):
+        for number, wire_type, value in fields_and_runs(view, _LISTS):
             if number in (5, 6, 22) and number in singular:
                 raise found.refuse("writes an attribute's value twice", "malformed")
             singular.add(number)
-            if number == 1:
+            if isinstance(value, Run):
+                numbers += _beginning(value, numbers) if number == 8 else ()
+            elif number == 1:
                 name = text(value, _MAX_NAME)
             elif number in (3, 8):
-                if len(numbers) <= MAX_VALUES:
-                    numbers.extend(repeated_ints(wire_type, value))
+                numbers += repeated_ints(wire_type, value) if len(numbers) <= MAX_VALUES else ()
             elif wire_type == LEN and number in (5, 10):
                 _, made = tensor(message(value), found)
             elif wire_type == LEN and number in (6, 11):
@@ -273,6 +277,12 @@ class _Walk:
             raise self.found.refuse(
                 f"unfolds to {expanded[_MAIN]} nodes, more than {limit}", "too-many-nodes"
             )
+
+
+def _beginning(run: Run, before: list[int]) -> list[int]:
+    """As many of a run's numbers as are looked at, where `before` does not hold so many already."""
+    wanted = max(MAX_VALUES + 1 - len(before), 0)
+    return [number for each in run.first(wanted) for number in repeated_ints(run.wire, each)]
 
 
 def _function_key(view: memoryview) -> Key:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgestudio.runtime.protobuf import LEN, Value, WireError, fields, message, repeated_ints, signed, text
+from edgestudio.runtime.protobuf_runs import Run, fields_and_runs
 from edgestudio.runtime.scan.findings import Findings, check_external
 from edgestudio.runtime.scan.growth import MAX_VALUES, Made
 
@@ -34,6 +35,7 @@ _HALF_BYTES = (21, 22)
 _MAX_RANK = 64
 _INT32, _INT64, _BOOL = 6, 7, 9
 _FLOAT, _STRING, _DOUBLE, _UINT64 = 1, 8, 11, 13
+_TYPED = frozenset({4, 5, 6, 7, 10, 11})
 _WHOLE = {_INT32: "<i4", _INT64: "<i8", _BOOL: "u1", _UINT64: "<u8"}
 _REAL = {_FLOAT: "<f4", _DOUBLE: "<f8"}
 _TEXT_BYTES = 32
@@ -59,8 +61,10 @@ class _Stored:
 
     def read(self, view: memoryview) -> None:
         """Fill the fields."""
-        for number, wire_type, value in fields(view):
-            if number == 1:
+        for number, wire_type, value in fields_and_runs(view, _TYPED):
+            if isinstance(value, Run):
+                self._run(number, wire_type, value)
+            elif number == 1:
                 self.dims.extend(repeated_ints(wire_type, value, _MAX_RANK))
             elif number == 2 and isinstance(value, int):
                 self.dtype = value
@@ -80,6 +84,15 @@ class _Stored:
                 self.external.append(message(value))
             elif number == 14:
                 self.is_external = value == 1
+
+    def _run(self, number: int, wire_type: int, run: Run) -> None:
+        """Elements of a typed list, written one by one."""
+        if number in (5, 7, 11) and len(self.listed) <= MAX_VALUES:
+            for each in run.first(MAX_VALUES + 1):
+                self.listed.extend(repeated_ints(wire_type, each))
+        elif number == 6 and wire_type == LEN:
+            for each in run.first(run.count):
+                self.longest = max(self.longest, len(message(each)))
 
     def values(self, elements: int) -> tuple[int, ...] | None:
         """The whole numbers of a small tensor, also where they are stored as reals, else None."""
