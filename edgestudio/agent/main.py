@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgestudio.agent.control import ControlSocket, ask_agent
+from edgestudio.agent.heap import give_back_large_blocks
 from edgestudio.agent.notify import tell_systemd
 from edgestudio.agent.settings import AgentSettings
 from edgestudio.wire.api import DEFAULT_PORT, DESK_MARK_CHARS, PAIRING_WINDOW_S
@@ -142,6 +143,7 @@ def _status(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     os.umask(0o077)
+    give_back_large_blocks()
     with _alone(settings.data_dir):
         try:
             return asyncio.run(_serve(settings, as_json=options.json))

@@ -38,6 +38,10 @@ _MAX_DIGITS = 4300
 _PARSE_INT = None if hasattr(sys, "set_int_max_str_digits") else _bounded_int
 
 
+_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Of a character beyond 16 bits, written in JSON as two."""
+
+
 def parse_json(data: bytes, *, where: str = "the body", max_depth: int = api.MAX_JSON_DEPTH) -> Any:
     """`data` parsed as strict JSON; raises InputError for what is malformed, deep, or has a key twice."""
     try:
@@ -45,6 +49,8 @@ def parse_json(data: bytes, *, where: str = "the body", max_depth: int = api.MAX
     except (ValueError, RecursionError) as e:
         reason = "is nested too deep" if isinstance(e, RecursionError) else f"is not JSON: {e}"
         raise InputError(f"{where} {reason}", code="bad-json") from e
+    if _HALVES.search(data) and not _is_text(value):
+        raise InputError(f"{where} has half a character in a text", code="bad-json")
     if _deeper_than(value, max_depth):
         raise InputError(f"{where} is nested deeper than {max_depth} levels", code="bad-json")
     return value
@@ -110,7 +116,9 @@ class Fields:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self._bad(name, "must be a number")
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high or not math.isfinite(
+            value
+        ):  # in this order: a huge integer is no float at all
             raise self._bad(name, f"must be from {low:g} to {high:g}")
         return float(value)
 
@@ -165,6 +173,15 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
+
+
+def _is_text(value: object) -> bool:
+    """Whether all texts in it can be written: half a surrogate pair is legal JSON, and fails wherever it comes out."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def _deeper_than(value: object, depth: int) -> bool:

@@ -73,4 +73,7 @@ def _decode(f: Fields, max_bytes: int) -> Array:
         raise InputError(f"{f.where}: data is not base64", code="bad-field") from e
     if len(data) != size:
         raise InputError(f"{f.where}: {len(data)} bytes do not fill this shape", code="bad-field")
-    return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    try:
+        return np.frombuffer(data, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    except ValueError as e:  # nothing in it, and still more than can be counted
+        raise InputError(f"{f.where}: no array has this shape", code="bad-field") from e

@@ -7,12 +7,13 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from edgestudio.agent.net import problems
+from edgestudio.agent.net.connection import abort
 from edgestudio.agent.net.problems import ProtocolError
 from edgestudio.agent.trust.peers import Peer, PeerStore
 from edgestudio.wire import api
@@ -94,10 +95,8 @@ class Access:
     def _changed(self, peer: Peer, is_trusted: bool) -> None:  # noqa: FBT001 - the listener's signature
         if not is_trusted:
             for transport in self._open.pop(peer.fingerprint, set()):
-                # What was closed twice is gone, and Debian 12's Python 3.11.2 then fails instead of doing nothing.
                 if transport is not self._spared:
-                    with suppress(AttributeError):
-                        transport.abort()
+                    abort(transport)
             for key in [k for k in self._replies if k[0] == peer.fingerprint]:
                 del self._replies[key]
 

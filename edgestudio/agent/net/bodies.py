@@ -12,13 +12,18 @@ from edgestudio.wire import api
 from edgestudio.wire.errors import EdgeStudioError
 from edgestudio.wire.fields import parse_json
 
-JSON_DEADLINE_S = 20.0
+MAX_JSON_PARTS = 200_000
+"""Values in a document: each costs some sixty bytes of memory or more, however short it is written."""
+
 _CHECK_EVERY_S = 5.0
 
 
 async def read_json(request: web.Request, *, limit: int = api.MAX_JSON_BYTES) -> Any:
     """The body as JSON, {} where there is none; raises ProtocolError or InputError."""
-    return parse_json(await read_body(request, limit=limit) or b"{}")
+    data = await read_body(request, limit=limit) or b"{}"
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_JSON_PARTS:
+        raise ProtocolError(f"The body has more than {MAX_JSON_PARTS} values.", code="too-big")
+    return parse_json(data)
 
 
 async def read_body(request: web.Request, *, limit: int, exactly: int | None = None) -> bytes:

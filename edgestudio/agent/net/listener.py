@@ -1,4 +1,4 @@
-"""Accepts connections for the server: so many in all, so many per address, each with a deadline for its handshake."""
+"""Accepts connections for the server: each gets a place and a deadline for its handshake."""
 
 from __future__ import annotations
 
@@ -10,37 +10,35 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from edgestudio.agent.net.connection import abort
+from edgestudio.agent.net.places import Place, Places
+from edgestudio.wire import tls
 from edgestudio.wire.errors import DeviceError
 
 log = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 32
-MAX_PER_ADDRESS = 16
 HANDSHAKE_TIMEOUT_S = 8.0
 _BACKLOG = 64
 
 
 class Listener:
-    """Owns the listening socket; sockets beyond the limits are closed before any handshake."""
+    """Owns the listening socket; who has to go when there are too many is said by `Places`."""
 
     def __init__(
         self,
         factory: Callable[[], asyncio.Protocol],
         context: ssl.SSLContext,
+        places: Places,
         *,
-        max_connections: int = MAX_CONNECTIONS,
-        max_per_address: int = MAX_PER_ADDRESS,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
     ) -> None:
         self._factory = factory
         self._context = context
-        self._max_connections = max_connections
-        self._max_per_address = max_per_address
+        self._places = places
         self._handshake_timeout_s = handshake_timeout_s
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
-        self._live: list[tuple[socket.socket, str]] = []
 
     @property
     def port(self) -> int:
@@ -90,25 +88,19 @@ class Listener:
                     raise
                 await asyncio.sleep(0.2)  # out of descriptors or memory: others will close
                 continue
-            host = str(address[0])
-            if not self._admit(host):
-                accepted.close()
-                continue
-            self._live.append((accepted, host))
-            task = asyncio.ensure_future(self._serve(accepted))
+            task = asyncio.ensure_future(self._serve(accepted, str(address[0])))
             self._handshakes[task] = accepted
             task.add_done_callback(self._handshakes.pop)
 
-    def _admit(self, host: str) -> bool:
-        self._live = [(s, h) for s, h in self._live if s.fileno() != -1]
-        same = sum(1 for _, h in self._live if h == host)
-        return len(self._live) < self._max_connections and same < self._max_per_address
-
-    async def _serve(self, accepted: socket.socket) -> None:
+    async def _serve(self, accepted: socket.socket, host: str) -> None:
         loop = asyncio.get_running_loop()
+        handshake = asyncio.current_task()
+        assert handshake is not None
+        place = Place(host, handshake.cancel, lambda: accepted.fileno() != -1)
+        self._places.enter(place)
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.connect_accepted_socket(
+            transport, _ = await loop.connect_accepted_socket(
                 self._factory, accepted, ssl=self._context, ssl_handshake_timeout=self._handshake_timeout_s
             )
         except (OSError, asyncio.TimeoutError) as e:  # includes ssl.SSLError: a stranger's certificate
@@ -117,6 +109,9 @@ class Listener:
         except asyncio.CancelledError:
             accepted.close()
             raise
+        else:
+            place.close = lambda: abort(transport)
+            self._places.prove(place, tls.peer_fingerprint(transport))
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:

@@ -24,7 +24,7 @@ class PairingRoutes:
 
     async def _start(self, request: web.Request) -> web.Response:
         _as_stranger(request)
-        return web.json_response(self._window.start(await read_json(request, limit=MAX_PAIRING_BYTES)))
+        return web.json_response(await self._window.start(await read_json(request, limit=MAX_PAIRING_BYTES)))
 
     async def _confirm(self, request: web.Request) -> web.Response:
         _as_stranger(request)

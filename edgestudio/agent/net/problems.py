@@ -31,6 +31,10 @@ _STATUS = {
 }
 
 
+SERVER = "edgestudio"
+"""All that answers say about the program that made them."""
+
+
 class ProtocolError(EdgeStudioError):
     """A request that this board answers with an error of the protocol itself."""
 
@@ -47,6 +51,9 @@ def status_of(error: EdgeStudioError) -> int:
 def response(error: EdgeStudioError, status: int | None = None) -> web.Response:
     """The answer for an error; see docs/protocol.md."""
     status = status if status is not None else status_of(error)
+    # What it went through is told nobody, and holds all that those functions had in hand, such as a body of 32 MiB,
+    # until the collector comes by.
+    error.__traceback__ = error.__context__ = error.__cause__ = None
     body = {
         "type": "about:blank",
         "status": status,

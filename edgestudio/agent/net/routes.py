@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import json
 from typing import Any
 
 from aiohttp import web
 
 from edgestudio.agent.net.access import PEER, Access
 from edgestudio.agent.net.bodies import read_body, read_json
+from edgestudio.agent.net.budget import Budget, Room
 from edgestudio.agent.net.problems import ProtocolError
 from edgestudio.agent.net.stream import Streams
 from edgestudio.agent.observe.capture import MAX_RING_BYTES
@@ -31,7 +32,9 @@ class BoardRoutes:
         self._supervisor = supervisor
         self._access = access
         self._streams = streams
-        self._budget: dict[str, tuple[float, float]] = {}
+        self._budget = Budget(INFER_PER_S, INFER_BURST)
+        self._room = Room(api.MAX_INFER_BYTES)
+        self._looking_back: dict[str, asyncio.Lock] = {}
         self._bench = asyncio.Lock()
 
     def routes(self) -> list[web.RouteDef]:
@@ -79,7 +82,13 @@ class BoardRoutes:
             _number(request, "after", 0, 2**53),
             _number(request, "limit", MAX_HISTORY, MAX_HISTORY),
         )
-        return web.json_response({"records": self._supervisor.history(after, limit)})
+        # The longest answer that a viewer may ask for: one at a time for each studio, and not on the loop.
+        async with self._looking_back.setdefault(request[PEER].fingerprint, asyncio.Lock()):
+            body = await asyncio.to_thread(self._past, after, limit)
+        return web.Response(body=body, content_type="application/json")
+
+    def _past(self, after: int, limit: int) -> bytes:
+        return json.dumps({"records": self._supervisor.history(after, limit)}).encode()
 
     async def _versions(self, request: web.Request) -> web.Response:
         versions = await asyncio.to_thread(self._supervisor.trust.versions, request[PEER].fingerprint)
@@ -145,6 +154,13 @@ class BoardRoutes:
 
     async def _infer(self, request: web.Request) -> web.Response:
         self._spend(request[PEER].fingerprint)
+        if request.content_length is None and request.can_read_body:
+            raise ProtocolError("The body must announce its length.", code="no-length")
+        # A body takes five times its size on its way to the model: one studio must not fill the board with them.
+        async with self._room.held(request[PEER].fingerprint, request.content_length or 0):
+            return await self._inferred(request)
+
+    async def _inferred(self, request: web.Request) -> web.Response:
         f = Fields(await read_json(request, limit=api.MAX_INFER_BYTES), "infer")
         feeds = tensors.decode(f.mapping("feeds", limit=64), max_bytes=api.MAX_INFER_BYTES, where="feeds")
         deadline = f.number("deadline_ms", low=1, high=600_000, default=None)
@@ -229,15 +245,11 @@ class BoardRoutes:
         return response
 
     def _spend(self, fingerprint: str) -> None:
-        # A token bucket per studio: copying a model by asking it everything is slow, and noticed.
-        now = time.monotonic()
-        tokens, last = self._budget.get(fingerprint, (INFER_BURST, now))
-        tokens = min(INFER_BURST, tokens + (now - last) * INFER_PER_S)
-        if tokens < 1:
+        # Copying a model by asking it everything is slow, and noticed.
+        if self._budget.spend(fingerprint):
             raise ProtocolError(
                 f"More than {INFER_PER_S:g} inferences per second.", hint="Slow down.", code="too-often"
             )
-        self._budget[fingerprint] = (tokens - 1, now)
 
 
 def _number(request: web.Request, name: str, default: int, high: int) -> int:

@@ -10,9 +10,11 @@ from aiohttp import web
 
 from edgestudio.agent.net import problems
 from edgestudio.agent.net.access import Access, Handler
+from edgestudio.agent.net.connection import connections_of
 from edgestudio.agent.net.listener import Listener
 from edgestudio.agent.net.mdns import Announcement
 from edgestudio.agent.net.pairing import PairingRoutes
+from edgestudio.agent.net.places import Places
 from edgestudio.agent.net.routes import BoardRoutes
 from edgestudio.agent.net.stream import Streams
 from edgestudio.agent.supervisor import Supervisor
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 # wrong in the agent itself is logged by `problems.bug`.
 _strangers_log = logging.getLogger("edgestudio.agent.net.http")
 _strangers_log.setLevel(logging.CRITICAL)
+# A warning for each answer to somebody who has hung up, thousands a second where he wants it.
+logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 KEEPALIVE_S = 15.0
 SHUTDOWN_S = 3.0
@@ -60,7 +64,13 @@ class AgentServer:
         await self._runner.setup()
         server = self._runner.server
         assert server is not None
-        self._listener = Listener(server, self._context)
+        made = connections_of(
+            server, access_log=None, logger=_strangers_log, keepalive_timeout=KEEPALIVE_S,
+            read_bufsize=READ_BUFFER_BYTES, auto_decompress=False,
+        )  # fmt: skip
+        peers = self._supervisor.peers
+        places = Places(lambda fingerprint: peers.get(fingerprint) is not None)
+        self._listener = Listener(made, self._context, places)
         try:
             await self._listener.open(self._supervisor.settings.host, self._supervisor.settings.port)
         except DeviceError:
@@ -101,16 +111,7 @@ class AgentServer:
         application.add_routes(PairingRoutes(self._supervisor.pairing).routes())
         access = Access(self._supervisor.peers)
         application.add_routes(BoardRoutes(self._supervisor, access, self._streams).routes())
-        return web.AppRunner(
-            application,
-            access_log=None,
-            logger=_strangers_log,
-            handle_signals=False,
-            keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=SHUTDOWN_S,
-            read_bufsize=READ_BUFFER_BYTES,
-            auto_decompress=False,
-        )
+        return web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
 
     async def _hello(self, request: web.Request) -> web.Response:
         supervisor = self._supervisor
@@ -137,7 +138,7 @@ class AgentServer:
 
 
 async def _say_no_versions(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "edgestudio"
+    response.headers["Server"] = problems.SERVER
 
 
 @web.middleware

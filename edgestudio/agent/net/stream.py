@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections import deque
 from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from edgestudio.agent.net.access import PEER
+from edgestudio.agent.net.budget import Budget
 from edgestudio.agent.supervisor import Supervisor
 from edgestudio.wire import api
 from edgestudio.wire.errors import EdgeStudioError, InputError
@@ -20,7 +22,16 @@ from edgestudio.wire.records import KIND_GAP
 MAX_WAITING = 256
 """Records that wait for a slow reader; older ones are dropped and reported as a gap."""
 
-MAX_STREAMS = 8
+MAX_STREAMS = 4
+"""Of one studio: its window's, and a few commands'."""
+
+MAX_MESSAGE_BYTES = 8 * 1024
+MESSAGES_PER_S, MESSAGES_BURST = 10.0, 50.0
+"""What one stream may send, pings included; the rest waits, on the sender's side in the end."""
+
+ACKNOWLEDGED_EVERY_S = 1.0
+"""One that comes sooner is passed over: it costs the disk a write, and the next one says as much."""
+
 SEND_TIMEOUT_S = 20.0
 _STREAMS = frozenset({"win", "evt", "install", "dev", "log"})
 
@@ -30,23 +41,26 @@ class Streams:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: dict[web.WebSocketResponse, str] = {}
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """One studio's stream until it leaves."""
-        if len(self._open) >= MAX_STREAMS:
-            raise InputError(f"This board serves {MAX_STREAMS} streams already.", code="too-often")
+        desk = request[PEER].fingerprint
+        if sum(1 for each in self._open.values() if each == desk) >= MAX_STREAMS:
+            raise InputError(
+                f"This board serves {MAX_STREAMS} streams of this studio already.", code="too-often"
+            )
         socket = web.WebSocketResponse(
-            heartbeat=api.HEARTBEAT_S, max_msg_size=api.MAX_FRAME_BYTES, compress=False
+            heartbeat=api.HEARTBEAT_S, max_msg_size=MAX_MESSAGE_BYTES, compress=False, autoping=False
         )
         if not socket.can_prepare(request).ok:
             raise InputError("This address speaks WebSocket only.", code="bad-request")
-        await socket.prepare(request)
-        self._open.add(socket)
+        self._open[socket] = desk
         try:
-            await _Stream(self._supervisor, socket, request[PEER].fingerprint).run()
+            await socket.prepare(request)
+            await _Stream(self._supervisor, socket, desk).run()
         finally:
-            self._open.discard(socket)
+            del self._open[socket]
         return socket
 
     async def close(self) -> None:
@@ -66,6 +80,8 @@ class _Stream:
         self._waiting: deque[dict[str, Any]] = deque()
         self._ready = asyncio.Event()
         self._gap: tuple[int, int] | None = None
+        self._budget = Budget(MESSAGES_PER_S, MESSAGES_BURST)
+        self._acknowledged = -ACKNOWLEDGED_EVERY_S
 
     async def run(self) -> None:
         records = self._supervisor.subscribe()  # before hello, so that nothing falls between
@@ -113,6 +129,9 @@ class _Stream:
 
     async def _read(self) -> None:
         async for message in self._socket:
+            await self._budget.afford()
+            if message.type == WSMsgType.PING:
+                await asyncio.wait_for(self._socket.pong(message.data), SEND_TIMEOUT_S)
             if message.type != WSMsgType.TEXT:
                 continue
             try:
@@ -125,9 +144,12 @@ class _Stream:
         if kind == "sub":
             wanted = message.names("streams")
             self._wanted = frozenset(wanted) & _STREAMS if wanted else _STREAMS
-        elif kind == "ack":
+        elif kind == "ack" and time.monotonic() - self._acknowledged >= ACKNOWLEDGED_EVERY_S:
+            self._acknowledged = time.monotonic()
             self._supervisor.acknowledge(self._desk, message.text("boot", limit=64), message.integer("upto"))
 
     async def _send(self, record: dict[str, Any]) -> None:
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+        # Half a character, such as a model's label may have, would end every stream that carries it.
+        text = text.encode("utf-8", "replace").decode()
         await asyncio.wait_for(self._socket.send_str(text), SEND_TIMEOUT_S)

@@ -16,7 +16,8 @@ from edgestudio.wire.fields import Fields, clean_text
 from edgestudio.wire.identity import fingerprint_of
 from edgestudio.wire.pairing import PROOF, Agreement, Handshake, PairingCode
 
-MAX_PENDING = 4
+MAX_PENDING = 64
+"""Agreements that wait for their proof: a stranger who starts them one after the other pushes nobody out in time."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class PairingWindow:
         self._failures = 0
         self._pending: dict[str, _Pending] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._starting = asyncio.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -97,20 +99,29 @@ class PairingWindow:
             self._pending.clear()
             self._report("pairing.closed", text=f"Pairing is closed: {why}.", reason=why)
 
-    def start(self, body: object) -> dict[str, Any]:
+    async def start(self, body: object) -> dict[str, Any]:
         """Answer a studio's first message; raises TrustError `pairing-closed`, InputError."""
         code = self._required()
         f = Fields(body, "pairing")
         certificate = f.text("certificate", limit=8192)
         studio = fingerprint_of(certificate)
-        handshake = Handshake("board", code, studio, self._fingerprint)
-        agreement = handshake.agree(f.text("message", limit=200))
+        theirs = f.text("message", limit=200)
+        async with (
+            self._starting
+        ):  # milliseconds of arithmetic, for anybody who asks: never on the loop, never two at once
+            ours, agreement = await asyncio.to_thread(self._agree, code, studio, theirs)
+        if code is not self._code:
+            self._required()  # closed meanwhile, or opened anew
         name = clean_text(f.text("name", limit=200, default=""), MAX_NAME) or "studio"
         while len(self._pending) >= MAX_PENDING:
             self._pending.pop(next(iter(self._pending)))
         key = secrets.token_hex(16)
         self._pending[key] = _Pending(name, certificate, agreement)
-        return {"pairing": key, "message": handshake.message}
+        return {"pairing": key, "message": ours}
+
+    def _agree(self, code: PairingCode, studio: str, message: str) -> tuple[str, Agreement]:
+        handshake = Handshake("board", code, studio, self._fingerprint)
+        return handshake.message, handshake.agree(message)
 
     async def confirm(self, body: object) -> tuple[Peer, dict[str, Any]]:
         """Check the studio's proof and let it in; raises TrustError `wrong-code`, `pairing-closed`, InputError."""

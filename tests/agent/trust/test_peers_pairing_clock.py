@@ -98,7 +98,7 @@ def first(identity: Identity, code: str, board: str = BOARD) -> tuple[Handshake,
 
 async def attempt(opened: PairingWindow, identity: Identity, code: str) -> tuple[Peer, dict[str, Any]]:
     handshake, body = first(identity, code)
-    answer = opened.start(body)
+    answer = await opened.start(body)
     agreement = handshake.agree(answer["message"])
     peer, told = await opened.confirm({"pairing": answer["pairing"], "proof": agreement.proof("studio")})
     assert agreement.check("board", told["proof"])
@@ -158,7 +158,7 @@ def test_guesses_cannot_be_tried_side_by_side(tmp_path: Path, peers: PeerStore) 
 
     async def guess() -> float:
         _, body = first(studio(tmp_path), "42-ACORN-ACTOR-ALBUM")
-        keys = [opened.start(body)["pairing"] for _ in range(3)]
+        keys = [(await opened.start(body))["pairing"] for _ in range(3)]
         started = asyncio.get_running_loop().time()
         wrong = [opened.confirm({"pairing": key, "proof": "0" * 64}) for key in keys]
         await asyncio.gather(*wrong, return_exceptions=True)
@@ -173,9 +173,9 @@ def test_a_handshake_serves_once_and_few_are_kept(tmp_path: Path, peers: PeerSto
 
     async def scenario() -> None:
         handshake, body = first(studio(tmp_path), code)
-        answer = opened.start(body)
+        answer = await opened.start(body)
         for _ in range(pairing.MAX_PENDING):
-            opened.start(body)
+            await opened.start(body)
         proof = handshake.agree(answer["message"]).proof("studio")
         with pytest.raises(TrustError) as e:
             await opened.confirm({"pairing": answer["pairing"], "proof": proof})
@@ -190,7 +190,7 @@ def test_malformed_pairing_is_refused(peers: PeerStore, body: object) -> None:
     opened = window(peers, Hours(), [])
     opened.open()
     with pytest.raises(InputError):
-        opened.start(body)
+        asyncio.run(opened.start(body))
     with pytest.raises(InputError):
         asyncio.run(opened.confirm(body))
 
