@@ -11,6 +11,7 @@ from edgestudio.studio.jobs.child import child_environment, end_process, spawn_o
 from edgestudio.studio.library.models import ModelService
 from edgestudio.studio.library.reading import has_netron
 from edgestudio.wire.errors import InputError, RefusedError
+from edgestudio.wire.processes import start_process
 
 _VIEW = "edgestudio.ui.netron.view"
 _GRACE_S = 2.0
@@ -34,7 +35,7 @@ class ViewerService:
                 hint="Install the extra `netron-view`.",
                 code="needs-netron-view",
             )
-        view = await asyncio.create_subprocess_exec(
+        view = await start_process(
             sys.executable, "-P", "-m", _VIEW, row.path,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -58,7 +59,7 @@ class ViewerService:
             raise InputError(
                 f"There is no file manager to show {path.parent}.", hint="Open that folder yourself."
             )
-        await asyncio.create_subprocess_exec(
+        await start_process(
             program, *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

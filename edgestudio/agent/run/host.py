@@ -24,6 +24,7 @@ from edgestudio.agent.run.loaded import Loaded
 from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError
+from edgestudio.wire.processes import start_process
 
 READY_S = 30.0
 LOAD_S = 120.0
@@ -132,7 +133,7 @@ class ModelHost:
         ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answer = ready
         try:
-            self._process = await asyncio.create_subprocess_exec(
+            self._process = await start_process(
                 sys.executable, "-m", "edgestudio.agent.run.worker",
                 "--link", str(handles[0]), "--inbox", str(handles[1]), "--outbox", str(handles[2]),
                 "--memory-bytes", str(self.spec.memory_bytes), "--parent", str(os.getpid()),

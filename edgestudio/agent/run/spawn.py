@@ -14,6 +14,7 @@ from typing import Any
 import edgestudio
 from edgestudio.agent.run import isolation, landlock, memory_wall
 from edgestudio.agent.run.limits import OPEN_FILES
+from edgestudio.wire.processes import start_process
 
 PROBE_S = 10.0
 _PACKAGE_PARENT = Path(edgestudio.__file__).resolve().parent.parent
@@ -38,7 +39,7 @@ async def walls() -> dict[str, Any]:
 async def _tried(program: str) -> str:
     """Why the wall that the module at `program` builds does not hold here, "" when it does."""
     with contextlib.suppress(OSError, ValueError, KeyError, asyncio.TimeoutError):
-        probe = await asyncio.create_subprocess_exec(
+        probe = await start_process(
             sys.executable, "-I", "-S", program,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL, env=environment(),

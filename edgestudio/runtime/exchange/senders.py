@@ -15,6 +15,7 @@ from edgestudio.runtime.exchange.broker import connected, mqtt_library
 from edgestudio.runtime.pipeline.actions import CommandAction, MqttAction, WebhookAction, public_url
 from edgestudio.runtime.pipeline.payload import json_bytes
 from edgestudio.wire.errors import DeviceError, RecipeError
+from edgestudio.wire.processes import start_process
 
 
 class WebhookSender:
@@ -123,7 +124,7 @@ class CommandSender:
             )
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "HOME") if name in os.environ}
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await start_process(
                 *allowed.argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL, start_new_session=True, cwd="/", env=environment,
             )  # fmt: skip

@@ -24,6 +24,7 @@ from edgestudio.studio.paths import Paths
 from edgestudio.wire.errors import DeviceError, EdgeStudioError
 from edgestudio.wire.files import write_atomically
 from edgestudio.wire.identity import fingerprint_of
+from edgestudio.wire.processes import start_process
 
 _SCREEN_LINES = 40
 _READY_S = 60.0
@@ -198,7 +199,7 @@ class LocalBoards:
         )  # fmt: skip
         log = await asyncio.to_thread(board.log.open, "ab")
         try:
-            board.process = await asyncio.create_subprocess_exec(
+            board.process = await start_process(
                 *command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

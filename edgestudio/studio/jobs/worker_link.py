@@ -13,6 +13,7 @@ from typing import Any
 from edgestudio.studio.jobs.child import child_environment, end_process, spawn_options, until_gone
 from edgestudio.wire import errors
 from edgestudio.wire.errors import EdgeStudioError, JobError
+from edgestudio.wire.processes import start_process
 
 # One event is one line; a large model's summary is long.
 _LINE_LIMIT = 64 << 20
@@ -25,7 +26,7 @@ Event = dict[str, Any]
 async def start_worker(command: Sequence[str]) -> asyncio.subprocess.Process:
     """Start a worker that waits for its request; raises JobError `worker-unavailable`."""
     try:
-        return await asyncio.create_subprocess_exec(
+        return await start_process(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
