@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -26,7 +25,6 @@ from edgestudio.wire.errors import EdgeStudioError
 from tests.agent import releases
 from tests.patience import PATIENCE, until
 
-LOADS_WITHOUT_RUNNING = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
 UNLIMITED = asyncio.run(walls())["memory_reason"]
 
 
@@ -75,16 +73,13 @@ def expanding(path: Path) -> Path:
 def with_host(
     spec: HostSpec,
     scenario: Callable[[ModelHost, list[HostDiedError]], Coroutine[Any, Any, None]],
-    *,
-    is_loaded: bool = True,
 ) -> None:
     async def run() -> None:
         deaths: list[HostDiedError] = []
         host = ModelHost(spec, lambda _, death: deaths.append(death))
         try:
             await host.start()
-            if is_loaded:
-                await host.load()
+            await host.load()
             await scenario(host, deaths)
         finally:
             await host.close()
@@ -127,25 +122,17 @@ def test_a_single_number_stays_a_single_number(tmp_path: Path) -> None:
     with_host(HostSpec(model), scenario)
 
 
-def never(host: ModelHost, deadline_s: float = 60.0) -> Coroutine[Any, Any, Any]:
-    """What the endless model never comes to the end of: a run, or its loading where that needs one."""
-    if LOADS_WITHOUT_RUNNING:
-        return host.run({"x": np.ones(1024, np.float32)}, deadline_s)
-    return host.load(deadline_s)  # an older library is asked by a run where it puts the nodes
-
-
 def test_a_model_that_never_ends_is_killed_at_its_deadline(tmp_path: Path) -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
         with pytest.raises(HostDiedError) as died:
-            await never(host, 0.5)
+            await host.run({"x": np.ones(1024, np.float32)}, deadline_s=0.5)
         assert died.value.how == "timeout"
         assert "within 0.5 s" in died.value.message
         assert [death.how for death in deaths] == ["timeout"]
         with pytest.raises(HostDiedError):
-            await never(host)
+            await host.run({"x": np.ones(1024, np.float32)})
 
-    spec = HostSpec(endless(tmp_path / "endless.onnx"))
-    with_host(spec, scenario, is_loaded=LOADS_WITHOUT_RUNNING)
+    with_host(HostSpec(endless(tmp_path / "endless.onnx")), scenario)
 
 
 def test_an_answer_that_is_there_in_time_is_taken_even_when_the_agent_comes_late_to_read_it() -> None:
@@ -234,16 +221,15 @@ def test_the_child_is_confined_and_knows_no_secret(monkeypatch: pytest.MonkeyPat
 
 def test_a_cancelled_request_never_gives_its_answer_to_the_next(tmp_path: Path) -> None:
     async def scenario(host: ModelHost, deaths: list[HostDiedError]) -> None:
-        asking = asyncio.ensure_future(never(host))
+        asking = asyncio.ensure_future(host.run({"x": np.ones(1024, np.float32)}))
         await asyncio.sleep(0.2)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         with pytest.raises(HostDiedError):
-            await never(host)
+            await host.run({"x": np.ones(1024, np.float32)})
 
-    spec = HostSpec(endless(tmp_path / "endless.onnx"))
-    with_host(spec, scenario, is_loaded=LOADS_WITHOUT_RUNNING)
+    with_host(HostSpec(endless(tmp_path / "endless.onnx")), scenario)
 
 
 def test_a_hostile_file_is_refused_in_a_child_of_its_own(tmp_path: Path) -> None:

@@ -18,7 +18,15 @@ from edgestudio.runtime.backend import (
     open_session,
     random_feeds,
 )
+from edgestudio.runtime.backends.onnx import OnnxSession
 from edgestudio.wire.errors import InputError, ModelError
+
+
+def can_say_where() -> bool:
+    """Whether this ONNX Runtime records where it puts nodes; 1.23, the last one for Python 3.10, does not."""
+    import onnxruntime
+
+    return hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
 
 
 def test_the_sample_runs_and_says_where(sample: Path) -> None:
@@ -29,16 +37,43 @@ def test_the_sample_runs_and_says_where(sample: Path) -> None:
     assert outputs["logits"].shape == (3, 10)
     placement = session.placement()
     assert placement["counts"] == {"CPUExecutionProvider": sum(placement["counts"].values())}
-    import onnxruntime
-
-    # Older versions cannot say where they put nodes: a profiled run tells instead.
-    can_say = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
-    assert placement["source"] == ("recorded" if can_say else "profiled")
+    assert sum(placement["counts"].values()) == len(placement["nodes"]) > 3
+    assert placement["source"] == ("recorded" if can_say_where() else "listed")
     assert placement["alarm"] is None
     session.close()
     session.close()
     with pytest.raises(ModelError, match="closed"):
         session.run({"image": np.zeros((1, 1, 8, 8), np.float32)})
+
+
+def test_a_model_without_end_says_where_it_would_run_without_being_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ONNX Runtime that does not record it is not asked by a run: on a board, the load would never end."""
+    helper = pytest.importorskip("onnx.helper")
+    monkeypatch.setattr(OnnxSession, "_assigned", lambda self: None)
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Sin", ["x"], ["y"])],
+        "body",
+        [helper.make_tensor_value_info(*each) for each in (("i", 7, []), ("go", 9, []), ("x", 1, [8]))],
+        [helper.make_tensor_value_info(*each) for each in (("on", 9, []), ("y", 1, [8]))],
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["trips", "", "x"], ["y"], name="round and round", body=body)],
+        "endless",
+        [helper.make_tensor_value_info("x", 1, [8])],
+        [helper.make_tensor_value_info("y", 1, [8])],
+        [helper.make_tensor("trips", 7, [], [900_000_000])],
+    )
+    path = tmp_path / "endless.onnx"
+    path.write_bytes(
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ).SerializeToString()
+    )
+    placement = open_session(path).placement()
+    assert placement["nodes"] == {"round and round": "CPUExecutionProvider"}
+    assert placement["source"] == "listed"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ present one for a child process at a time.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -134,6 +135,11 @@ def test_the_old_runtimes_really_would_have_read_it(tmp_path: Path, version: str
 
 
 def test_the_present_runtime_refuses_it_by_itself(tmp_path: Path) -> None:
+    version = importlib.metadata.version("onnxruntime")
+    if tuple(map(int, version.split(".")[:3])) < (1, 24, 1):
+        pytest.skip(
+            f"onnxruntime {version} does not; a board with Python 3.10 has no newer one: there the scan does"
+        )
     files = outside(tmp_path)
     said = ask(BARE, "", *files.values())
     assert not [name for name, path in files.items() if said[str(path)] == SECRET.tolist()]

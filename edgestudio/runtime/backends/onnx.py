@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgestudio.runtime.backend import Array, Feeds, SessionOptions, TensorSpec, check_feeds
+from edgestudio.runtime.backends.onnx_nodes import listed_nodes
 from edgestudio.runtime.profile import OperatorTimes
 from edgestudio.wire.errors import InputError, ModelError
 
@@ -106,10 +107,16 @@ class OnnxSession:
             ) from error
 
     def placement(self) -> dict[str, Any]:
-        """Where each node was placed, as the library recorded it, or from a profiled run where it cannot."""
+        """Where each node was placed, as the library recorded it, or from a profiled run where it cannot.
+
+        Where it cannot and there is nothing but the processor, the nodes are those that the file lists: a run with
+        made-up input, which may fail or never end, would tell nothing that is not known.
+        """
         if self._placement is None:
             nodes, source = self._assigned(), "recorded"
-            if nodes is None:
+            if nodes is None and self._requested == [_CPU]:
+                nodes, source = [(name, op, _CPU) for name, op in listed_nodes(self._path)], "listed"
+            elif nodes is None:
                 nodes, source = self._profiled_units(), "profiled"
             self._placement = _judged(nodes, self._requested, source, self._refused())
         return self._placement
