@@ -46,6 +46,7 @@ def test_a_person_lets_a_release_out_of_quarantine(tmp_path: Path) -> None:
             assert board.state()["models"]["digits"]["quarantined"] == []
             again = Supervisor(board.settings)
             again.store.open()
+            again.recorder.close()
             assert again.store.state.models["digits"].quarantine == {}, "it is on disk"
             assert (await releases.push(board, wrong))["state"] == "FAILED", "tried again, and judged again"
             assert "quarantine.released" in names(board)

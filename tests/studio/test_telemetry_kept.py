@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import time
 
 import pytest
 
+from edgestudio.studio.boards.telemetry import TelemetryService
 from edgestudio.wire.errors import DeviceError, InputError
 from edgestudio.wire.histogram import ConfidenceHistogram, LatencyHistogram
 from edgestudio.wire.records import SensorReading, Window
@@ -77,3 +79,13 @@ def test_an_alert_becomes_one_notice_and_one_when_it_is_over():
         assert studio.monitor.series(BOARD).snapshot().gap == "the cable is out"
 
     in_studio(scenario)
+
+
+def test_whoever_asks_after_the_end_opens_no_history(tmp_path):
+    """A panel's last look, or a thread whose caller was cancelled, comes after the file was closed."""
+    file = tmp_path / "history.db"
+    monitor = TelemetryService(tmp_path, history=file)
+    asyncio.run(monitor.stop())
+    assert monitor.newest(BOARD) is None
+    assert not len(monitor.series(BOARD).snapshot().time)
+    assert not file.exists()

@@ -40,13 +40,17 @@ class TelemetryService:
         self._history_path = history
         self._history: History | None = None
         self._opening = threading.Lock()
+        self._is_stopped = False
         self._recorder = Recorder(self.history) if history else None
         self._alerts = alerts
 
     def history(self) -> History | None:
-        """The file of what was reported, opened on first use; None where there is none, or it cannot be used."""
+        """The file of what was reported, opened on first use; None where there is none, or it cannot be used.
+
+        Nor is it opened after `stop`: a thread may come as late as that, since cancelling its caller does not end it.
+        """
         with self._opening:
-            if self._history is None and self._history_path is not None:
+            if self._history is None and self._history_path is not None and not self._is_stopped:
                 try:
                     self._history = History(self._history_path)
                 except EdgeStudioError as error:
@@ -112,8 +116,7 @@ class TelemetryService:
         """Write down what was reported and close the history."""
         if self._recorder is not None:
             await self._recorder.stop()
-        if self._history is not None:
-            await asyncio.to_thread(self._history.close)
+        await asyncio.to_thread(self._close)
 
     def set_baseline(self, board_id: str, model: str, baseline: Mapping[str, Any]) -> None:
         """What the confidence of a model on a board is compared with; remembered for the next start."""
@@ -128,6 +131,12 @@ class TelemetryService:
         self._series.pop(board_id, None)
         if self._alerts is not None:
             self._alerts.forget(board_id)
+
+    def _close(self) -> None:
+        with self._opening:
+            self._is_stopped = True
+            if self._history is not None:
+                self._history.close()
 
     def _add(self, board_id: str, series: BoardSeries, record: Mapping[str, Any]) -> bool:
         try:
