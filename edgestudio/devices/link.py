@@ -91,10 +91,10 @@ class Link:
         for attempt in (1, 2):
             try:
                 return await self._once(method, path, body, data, headers, query, timeout_s, is_raw=is_raw)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError) as e:  # noqa: PERF203 - two rounds at most
                 if attempt == 2:
                     raise self.explain(e) from e
-            except (TimeoutError, aiohttp.ClientError, OSError) as e:
+            except (asyncio.TimeoutError, aiohttp.ClientError, OSError) as e:
                 raise self.explain(e) from e
         raise AssertionError("unreachable")
 
@@ -111,7 +111,7 @@ class Link:
             if e.status in (401, 403):
                 raise _not_paired(self.name) from e
             raise DeviceError(f"{self.name} refuses its record stream ({e.status}).", code="no-stream") from e
-        except (TimeoutError, aiohttp.ClientError, OSError) as e:
+        except (asyncio.TimeoutError, aiohttp.ClientError, OSError) as e:
             raise self.explain(e) from e
 
     async def texts(self, stream: aiohttp.ClientWebSocketResponse) -> AsyncGenerator[str, None]:

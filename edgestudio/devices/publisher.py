@@ -275,7 +275,7 @@ def _sign(book: _Book, role: str, content: _S) -> None:
 
 
 def _renew(book: _Book) -> None:
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.now(datetime.timezone.utc)
 
     def is_old(signed: Root | Targets | Snapshot | Timestamp, role: str) -> bool:
         return (signed.expires - now).total_seconds() < LIFETIME_DAYS[role] * _DAY_S / 2
@@ -319,7 +319,7 @@ def _prune(targets: Targets, book: _Book, model: str) -> None:
 
 
 def _expiry(role: str) -> datetime.datetime:
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     return now + datetime.timedelta(days=LIFETIME_DAYS[role])
 
 

@@ -21,7 +21,7 @@ OTHERS = ("timestamp", "snapshot", "targets")
 
 def day(number: float) -> datetime.datetime:
     """So many days from now."""
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     return now + datetime.timedelta(days=number)
 
 
