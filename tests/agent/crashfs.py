@@ -27,6 +27,8 @@ class CrashFS:
         self.count = 0
         self.stop_at: int | None = None
         self.sync_number = 0
+        self.sync_operations: list[int] = []
+        """Which operation each sync was."""
         self.skip: set[int] = set()
         self._next = 0
         self._linked: dict[Path, int] = {}
@@ -136,7 +138,8 @@ class CrashFS:
             names, folders = dict(self.durable), set(self.durable_folders)
             for change in self.pending[:kept]:
                 self._apply(names, folders, change)
-            names = {path: number for path, number in names.items() if set(path.parents) <= folders}
+            reached = {folder for folder in folders if folders.issuperset(folder.parents)}
+            names = {path: number for path, number in names.items() if path.parent in reached}
             dirty = [n for n in sorted(set(names.values())) if bytes(self.inodes[n]) != self.synced.get(n)]
             for choice in _choices(len(dirty)):
                 contents = {n: self.synced.get(n, b"") for n in names.values()}
@@ -199,6 +202,7 @@ class CrashFS:
 
     def _skipped(self) -> bool:
         self.sync_number += 1
+        self.sync_operations.append(self.count)
         return self.sync_number in self.skip
 
     def _tick(self) -> None:

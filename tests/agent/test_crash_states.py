@@ -104,13 +104,15 @@ def violation(fs: CrashFS, promised: int) -> str:
     return ""
 
 
-def explore(skip: Iterable[int] = (), *, is_first_enough: bool = False) -> tuple[int, int, dict[str, int]]:
-    """(operations, states, violations) of an install with the power cut at every operation."""
+def explore(
+    skip: Iterable[int] = (), *, start: int = 0, is_first_enough: bool = False
+) -> tuple[int, int, dict[str, int]]:
+    """(operations, states, violations) of an install with the power cut at every operation from `start` on."""
     fs = base()
     install(opened(fs), 2)
     total, states = fs.count, 0
     found: dict[str, int] = {}
-    for stop in range(total + 1):
+    for stop in range(start, total + 1):
         fs = base()
         fs.skip, fs.stop_at = set(skip), stop
         store = BoardStore(fs, ROOT)
@@ -140,7 +142,10 @@ def test_leaving_out_any_one_fsync_is_noticed() -> None:
     fs = base()
     install(opened(fs), 2)
     assert fs.sync_number > 10
+    # Up to the sync that is left out, every disk is one of the test above.
     unnoticed = [
-        number for number in range(1, fs.sync_number + 1) if not explore([number], is_first_enough=True)[2]
+        number
+        for number, operation in enumerate(fs.sync_operations, 1)
+        if not explore([number], start=operation, is_first_enough=True)[2]
     ]
     assert unnoticed == []

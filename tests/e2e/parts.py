@@ -15,13 +15,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
+
 SAMPLE = Path(__file__).parents[2] / "resources" / "sample"
 MODEL = SAMPLE / "digits.onnx"
 PIPELINE = SAMPLE / "digits.pipeline.yaml"
 CALIBRATION = SAMPLE / "digits_calibration.npz"
 TEST_DATA = SAMPLE / "digits_test.npz"
 DOOR = [sys.executable, "-m", "edgestudio"]
-_DONE_S = 110
+_DONE_S = 200 * PATIENCE
 
 
 class Answer:
