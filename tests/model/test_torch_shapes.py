@@ -24,8 +24,8 @@ from edgestudio.model.totals.analysis import analyse
 from tests.model.made import torch_pickle
 
 
-def _model(body: str, weights: dict[str, tuple[int, ...]] | None = None) -> Model:
-    """A module `Net` with this forward method and float32 weights."""
+def _model(body: str, weights: dict[str, tuple[int, ...]] | None = None, functions: str = "") -> Model:
+    """A module `Net` with this forward method, float32 weights, and functions beside it."""
     module = Made(Named("__torch__.Net"), ())
     module.state, known = {}, {}
     for name, shape in (weights or {}).items():
@@ -34,7 +34,7 @@ def _model(body: str, weights: dict[str, tuple[int, ...]] | None = None) -> Mode
         known[Placed("", shape, "", 0, (1,) * len(shape))] = Tensor(name, "float32", shape, "constant", 0)
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     methods = Methods()
-    methods.add("__torch__", ast.parse(f"class Net:\n  def forward(self, x):\n{lines}"))
+    methods.add("__torch__", ast.parse(f"class Net:\n  def forward(self, x):\n{lines}{functions}"))
     reader = CodeReader(methods, [], known)
     reader.read(module)
     return Model("torchscript", None, None, {}, tuple(reader.graphs), 0)
@@ -95,8 +95,9 @@ def test_a_test_of_what_is_written_leaves_no_branch() -> None:
 
 
 def test_a_size_that_changes_from_round_to_round_is_unknown() -> None:
-    code = "y = x\nfor i in range(3):\n  y = torch.cat([y, x], 0)\nreturn y"
-    assert _shapes(_model(code), 2, 2) == [None]
+    code = "y = x\nfor i in range({}):\n  y = torch.cat([y, x], 0)\nreturn y"
+    assert _shapes(_model(code.format(30)), 2, 2) == [None]
+    assert _shapes(_model(code.format(3)), 2, 2) == [(8, 2)], "a few rounds are written out"
 
 
 @pytest.mark.parametrize(
@@ -160,3 +161,101 @@ def test_sizes_as_newer_exports_write_them(
 ) -> None:
     assert _expression(text) == shown
     assert size_of(shown, sizes) == expected
+
+
+INTERPOLATE = """
+if torch.__contains__(["nearest", "area"], mode):
+  if torch.__isnot__(align, None):
+    ops.prim.RaiseException("align_corners")
+    align1 = uninitialized(Optional[bool])
+  else:
+    align1 = align
+  align0 = align1
+else:
+  align0 = align
+dim = torch.sub(torch.dim(data), 2)
+if torch.__isnot__(size, None):
+  sizes = annotate(List[int], [])
+  for i in range(dim):
+    _0 = torch.append(sizes, unchecked_cast(int, size))
+  output, factors = sizes, None
+else:
+  if torch.ne(torch.len(scale), dim):
+    ops.prim.RaiseException(torch.format("{} and {}", torch.dim(data), scale))
+  else:
+    pass
+  output, factors = None, scale
+if torch.eq(torch.dim(data), 3):
+  _1 = torch.upsample_nearest1d(data, output, factors)
+  out = _1
+else:
+  if torch.eq(torch.dim(data), 4):
+    out = torch.upsample_nearest2d(data, output, factors)
+  else:
+    ops.prim.RaiseException("dimensions")
+    out = uninitialized(Tensor)
+return out
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"), [("None, [2., 3.]", (1, 8, 12, 21)), ("9, None", (1, 8, 9, 9))]
+)
+def test_how_a_library_prepares_a_call_is_followed_not_drawn(call: str, expected: tuple[int, ...]) -> None:
+    """The code that refuses wrong arguments, counts dimensions and fills lists leaves the operator alone."""
+    lines = "".join(f"  {line}\n" for line in INTERPOLATE.strip().splitlines())
+    function = f"def resize(data, size, scale, mode, align):\n{lines}"
+    code = (
+        "y = torch.conv2d(x, self.w, None, [1, 1], [1, 1])\n"
+        f"return __torch__.resize(y, {call}, 'nearest', None)"
+    )
+    model = _model(code, {"w": (8, 3, 3, 3)}, function)
+    assert [node.op for node in model.main.nodes] == ["aten::conv2d", "aten::upsample_nearest2d"]
+    assert len(model.graphs) == 1
+    assert _shapes(model, 1, 3, 6, 7) == [expected]
+
+
+def test_a_list_that_data_fills_is_not_taken_for_empty_or_full() -> None:
+    code = (
+        "sizes = annotate(List[int], [])\nif torch.gt(torch.item(x), 0):\n  _0 = torch.append(sizes, 4)\n"
+        "else:\n  pass\nreturn torch.zeros(sizes)"
+    )
+    assert [node.op for node in _model(code).main.nodes].count("prim::If") == 1
+
+
+LAYER = """
+if torch.eq(torch.dim(y), 2):
+  z = torch.unsqueeze(y, 0)
+else:
+  z = y
+if torch.ne(torch.dim(z), 3):
+  ops.prim.RaiseException("dimensions")
+else:
+  pass
+return torch.transpose(z, 0, 1)
+"""
+
+
+def test_a_layer_for_rows_and_batches_is_shown_for_batches_and_says_so() -> None:
+    lines = "".join(f"  {line}\n" for line in LAYER.strip().splitlines())
+    model = _model("return __torch__.layer(torch.relu(x))", None, f"def layer(y):\n{lines}")
+    assert [node.op for node in model.main.nodes] == ["aten::relu", "aten::dim", "aten::transpose"]
+    assert _shapes(model, 2, 5, 7) == [(5, 2, 7)]
+    settled = _model(
+        "y = torch.relu(x)\nif torch.eq(torch.dim(y), 3):\n  z = torch.squeeze(y, 0)\nelse:\n  z = y\nreturn z"
+    )
+    assert _shapes(settled, 1, 4, 5) == [(4, 5)]
+    other = infer_shapes(settled, {"x:0": 4, "x:1": 5})
+    assert [other.main.tensors[index].shape for index in other.main.outputs] == [None]
+    assert other.warnings == ("the graph is shown for data of 3 dimensions, and not for these sizes",)
+
+
+def test_pytorchs_own_encoder_layer_counts_its_matrices_and_its_attention() -> None:
+    weights = {"a": (96, 32), "b": (32, 32), "c": (64, 32), "d": (32, 64)}
+    call = "x, 32, 4, self.a, None, self.b, None, True, False, 1e-5, None, None, None, None, self.c, None, self.d"
+    model = infer_shapes(
+        _model(f"return torch._transformer_encoder_layer_fwd({call})", weights),
+        {"x:0": 2, "x:1": 7, "x:2": 32},
+    )
+    assert model.main.tensors[model.main.outputs[0]].shape == (2, 7, 32)
+    assert analyse(model, model).macs == 14 * (32 * 96 + 32 * 32 + 2 * 32 * 64) + 2 * 2 * 7 * 7 * 32

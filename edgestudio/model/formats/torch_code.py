@@ -4,59 +4,49 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from edgestudio.model.building import GraphBuilder
 from edgestudio.model.formats.pickle_text import Made
+from edgestudio.model.formats.torch_nodes import NodeWriter, Place
 from edgestudio.model.formats.torch_parts import (
-    Budget,
+    Grown,
     Methods,
     Module,
     Named,
     Packed,
     Ref,
-    Variables,
-    decide,
     flat,
     operator_name,
     plain,
 )
+from edgestudio.model.formats.torch_plain import UNKNOWN, worked_out
+from edgestudio.model.formats.torch_ranks import Ranks
 from edgestudio.model.formats.torch_values import Placed, described, placed_of
-from edgestudio.model.graph import Graph, Node, Tensor, TensorKind
+from edgestudio.model.graph import Graph, Tensor
 
 _MAX_CALLS = 64
 """How deep calls may nest; modules of honest models stay below ten."""
 _SILENT = {"ops.prim.RaiseException", "ops.prim.SetAttr"}
+_LIBRARY = "__torch__.torch."
+"""Where PyTorch's own layers are, which take single rows and batches alike."""
+_KINDS = {"ops.prim.dtype", "ops.prim.device"}
+"""What code asks of a value to make another one alike: nothing is computed."""
 _TRANSPARENT = {"annotate", "unchecked_cast", "ops.prim.unchecked_cast"}
 
 
-@dataclass(slots=True)
-class _Place:
-    """Where nodes are added: a graph, and the variables that the code sees."""
-
-    builder: GraphBuilder
-    scope: str
-    variables: Variables = field(default_factory=lambda: Variables([{}], [{}]))
-    returned: Any = None
-    depth: int = 0
-
-
-class CodeReader:
+class CodeReader(NodeWriter):
     """Reads the `forward` of a module; `graphs[0]` is the result."""
 
     def __init__(
         self, methods: Methods, constants: list[Any], weights: Mapping[Placed, Tensor] | None = None
     ) -> None:
         """`weights` are the module's tensors by where they lie: one that is held twice has one name."""
-        self.graphs: list[Graph] = []
+        super().__init__(weights)
         self.warnings: list[str] = []
-        self.used_weights: set[str] = set()
         self._functions = methods.functions
         self._constants = constants
-        self._weights = weights or {}
-        self._budget = Budget()
-        self._kinds: dict[str, tuple[str, TensorKind]] = {}
+        self._ranks = Ranks(self._known, self.warnings)
 
     def read(self, module: Made) -> None:
         """Add the graph of the module's forward method."""
@@ -70,12 +60,13 @@ class CodeReader:
                 f"the module has no forward method (it has {', '.join(methods[:5]) or 'none'})"
             )
             return
-        place = _Place(GraphBuilder(module.name.rpartition(".")[2]), "")
+        place = Place(GraphBuilder(module.name.rpartition(".")[2]), "")
         names = [argument.arg for argument in forward.args.args[:1]]
         place.variables.update((name, Module(module, "")) for name in names)
         inputs = []
         for argument in forward.args.args[1:]:
             place.variables[argument.arg] = Ref(argument.arg)
+            self._ranks.inputs.add(argument.arg)
             index = place.builder.find(argument.arg)
             kind = ast.unparse(argument.annotation) if argument.annotation is not None else ""
             place.builder.describe(
@@ -90,11 +81,11 @@ class CodeReader:
         self.graphs[0] = place.builder.finish(inputs, [index for index in outputs if index >= 0])
         self.warnings += [warning for warning in place.builder.warnings if "more than once" not in warning]
 
-    def _body(self, place: _Place, statements: list[ast.stmt]) -> None:
+    def _body(self, place: Place, statements: list[ast.stmt]) -> None:
         for statement in statements:
             self._statement(place, statement)
 
-    def _statement(self, place: _Place, statement: ast.stmt) -> None:
+    def _statement(self, place: Place, statement: ast.stmt) -> None:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
             count = len(target.elts) if isinstance(target, ast.Tuple) else 1
@@ -110,11 +101,11 @@ class CodeReader:
         elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
             self._assign(place, statement.target, self._value(place, statement.value))
 
-    def _assign(self, place: _Place, target: ast.expr, value: Any) -> None:
+    def _assign(self, place: Place, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):
             place.variables[target.id] = value
         elif isinstance(target, ast.Tuple):
-            items = value if isinstance(value, tuple) else (value,) * len(target.elts)
+            items = value if isinstance(value, (tuple, list)) else (value,) * len(target.elts)
             if isinstance(value, Ref):
                 items = self._node(place, "prim::TupleUnpack", [value], {}, len(target.elts))
             for part, item in zip(target.elts, items, strict=False):
@@ -124,7 +115,11 @@ class CodeReader:
             if isinstance(owner, Module):
                 place.variables[f"{owner.path}.{target.attr}"] = value
 
-    def _branch(self, place: _Place, statement: ast.If) -> None:
+    def _branch(self, place: Place, statement: ast.If) -> None:
+        raises = [_raises(side) for side in (statement.body, statement.orelse)]
+        if raises[0] != raises[1]:  # what only refuses its input is no side that a model takes
+            self._body(place, statement.orelse if raises[0] else statement.body)
+            return
         test = self._value(place, statement.test)
         if isinstance(test, bool):  # how a module was made, not what it is given: only one side is ever run
             self._body(place, statement.body if test else statement.orelse)
@@ -152,9 +147,14 @@ class CodeReader:
             if side.returned is not None:
                 place.returned = side.returned if place.returned is None else place.returned
 
-    def _loop(self, place: _Place, statement: ast.While | ast.For) -> None:
+    def _loop(self, place: Place, statement: ast.While | ast.For) -> None:
         if isinstance(statement, ast.For):
             test = self._value(place, statement.iter)
+            if isinstance(test, range):
+                for number in test:
+                    self._assign(place, statement.target, number)
+                    self._body(place, statement.body)
+                return
             given = [statement.target.id] if isinstance(statement.target, ast.Name) else []
         else:
             test, given = self._value(place, statement.test), []
@@ -171,73 +171,29 @@ class CodeReader:
         outs = self._node(place, "prim::Loop", [test, *carried], {}, max(len(changed), 1), (graph,))
         place.variables.update(zip(changed, outs, strict=False))
 
-    def _nested(self, place: _Place, body: list[ast.stmt], given: list[str] | None = None) -> _Place:
+    def _nested(self, place: Place, body: list[ast.stmt], given: list[str] | None = None) -> Place:
         if place.depth >= _MAX_CALLS:
             raise ValueError("the code is nested too deeply")
-        inner = _Place(GraphBuilder("block"), place.scope, place.variables.block(), None, place.depth + 1)
+        inner = Place(
+            GraphBuilder("block"),
+            place.scope,
+            place.variables.block(),
+            None,
+            place.depth + 1,
+            place.level + 1,
+            place.is_library,
+        )
         for name in given or ():
             inner.variables[name] = Ref(self._fresh(name))
         self._body(inner, body)
         return inner
 
-    def _close(self, place: _Place, results: list[Any]) -> int:
-        outputs = [index for item in results for index in [self._index(place, item)] if index >= 0]
-        index = len(self.graphs)
-        self.graphs.append(place.builder.finish([], outputs))
-        return index
-
-    def _fresh(self, name: str) -> str:
-        return f"{name}.{self._budget.operator()}"
-
-    def _node(
-        self,
-        place: _Place,
-        op: str,
-        arguments: list[Any],
-        attributes: dict[str, Any],
-        count: int = 1,
-        subgraphs: tuple[int, ...] = (),
-    ) -> tuple[Ref, ...]:
-        name = self._fresh(op.rpartition("::")[2])
-        inputs = []
-        for position, argument in enumerate(arguments):
-            index = self._index(place, argument)
-            if index >= 0:
-                inputs.append(index)
-            else:
-                attributes.setdefault(f"argument {position}", plain(argument))
-        outs = tuple(Ref(name if count == 1 else f"{name}:{slot}") for slot in range(count))
-        indices = tuple(place.builder.find(out.key) for out in outs)
-        shown = f"{place.scope}/{name}" if place.scope else name
-        place.builder.nodes.append(
-            Node(shown, op, tuple(inputs), indices, attributes, "", place.scope, subgraphs)
-        )
-        return outs
-
-    def _index(self, place: _Place, value: Any) -> int:
-        """The tensor index of a value in the place's graph, -1 for what is no tensor."""
-        builder = place.builder
-        if isinstance(value, Ref):
-            return builder.find(value.key)
-        if isinstance(value, Tensor):
-            index = builder.find(("weight", value.name), value.name)
-            if builder.kinds[index] != "constant":
-                kind: TensorKind = "activation" if value.name in self.used_weights else "constant"
-                builder.describe(index, value.dtype, value.shape, kind, value.size_bytes)
-                if value.quantization is not None:
-                    builder.quantizations[index] = value.quantization
-                if value.values is not None:
-                    builder.values[index] = value.values
-                self.used_weights.add(value.name)
-            return index
-        return -1
-
-    def _value(self, place: _Place, expression: ast.expr, count: int = 1) -> Any:
+    def _value(self, place: Place, expression: ast.expr, count: int = 1) -> Any:
         value = self._evaluated(place, expression, count)
         self._budget.step(value)
         return value
 
-    def _evaluated(self, place: _Place, expression: ast.expr, count: int) -> Any:
+    def _evaluated(self, place: Place, expression: ast.expr, count: int) -> Any:
         if isinstance(expression, ast.Constant):
             return expression.value
         if isinstance(expression, ast.Name):
@@ -248,7 +204,9 @@ class CodeReader:
             items = [self._value(place, item) for item in expression.elts]
             if isinstance(expression, ast.Tuple):
                 return tuple(items)
-            if items and all(isinstance(item, Tensor) for item in items):
+            if not items:
+                return Grown(place.level)
+            if all(isinstance(item, Tensor) for item in items):
                 return Packed(tuple(items))  # the weights of a recurrent layer
             if any(isinstance(item, (Ref, Tensor)) for item in items):
                 return self._node(place, "prim::ListConstruct", items, {})[0]
@@ -262,7 +220,7 @@ class CodeReader:
             return self._node(place, f"aten::{type(expression.op).__name__.lower()}", [operand], {})[0]
         return self._operator(place, expression)
 
-    def _operator(self, place: _Place, expression: ast.expr) -> Any:
+    def _operator(self, place: Place, expression: ast.expr) -> Any:
         if isinstance(expression, ast.Subscript):
             owner, key = self._value(place, expression.value), self._value(place, expression.slice)
             if isinstance(owner, Named):  # a type, such as Optional[Tensor]
@@ -276,6 +234,8 @@ class CodeReader:
                 return self._value(place, expression.body if test else expression.orelse)
             sides = [self._value(place, expression.body), self._value(place, expression.orelse)]
             return self._node(place, "prim::If", [test, *sides], {})[0]
+        if isinstance(expression, ast.Dict) and not expression.keys:
+            return {}
         parts = [
             self._value(place, part)
             for part in ast.iter_child_nodes(expression)
@@ -283,10 +243,10 @@ class CodeReader:
         ]
         return self._node(place, f"prim::{type(expression).__name__}", parts, {})[0] if parts else None
 
-    def _attribute(self, place: _Place, expression: ast.Attribute) -> Any:
+    def _attribute(self, place: Place, expression: ast.Attribute) -> Any:
         return self._member(place, self._value(place, expression.value), expression.attr)
 
-    def _member(self, place: _Place, owner: Any, name: str) -> Any:
+    def _member(self, place: Place, owner: Any, name: str) -> Any:
         if isinstance(owner, Named):
             if owner.path == "CONSTANTS" and name[:1] == "c" and name[1:].isdigit():
                 at = int(name[1:])
@@ -320,7 +280,7 @@ class CodeReader:
             return Packed(tuple(items)) if items and is_weights else type(value)(items)
         return value
 
-    def _restore(self, place: _Place, owner: Module, state: tuple[Any, ...]) -> None:
+    def _restore(self, place: Place, owner: Module, state: tuple[Any, ...]) -> None:
         """Follow how a module that lists its fields, as quantised ones do, puts them back."""
         function = self._functions.get(f"{owner.made.name}.__setstate__")
         if function is not None:
@@ -338,7 +298,7 @@ class CodeReader:
                 found += item.parts if isinstance(item, Packed) else [item]
         return found
 
-    def _call(self, place: _Place, call: ast.Call, count: int) -> Any:
+    def _call(self, place: Place, call: ast.Call, count: int) -> Any:
         arguments = [self._value(place, item) for item in call.args]
         keywords = {word.arg or "": self._value(place, word.value) for word in call.keywords}
         if isinstance(call.func, ast.Attribute):
@@ -346,7 +306,10 @@ class CodeReader:
             if isinstance(owner, Module):
                 function = self._functions.get(f"{owner.made.name}.{call.func.attr}")
                 if function is not None:
-                    return self._inline(place, function, [owner, *arguments], keywords, owner.path)
+                    is_library = owner.made.name.startswith(_LIBRARY)
+                    return self._inline(
+                        place, function, [owner, *arguments], keywords, owner.path, is_library
+                    )
         target = self._value(place, call.func)
         path = target.path if isinstance(target, Named) else ""
         if path == "getattr" and len(arguments) == 2 and isinstance(arguments[1], str):
@@ -358,27 +321,47 @@ class CodeReader:
             return None
         function = self._functions.get(path)
         if function is not None:
-            return self._inline(place, function, arguments, keywords, None)
-        arguments = self._unpacked(arguments)
+            return self._inline(
+                place, function, arguments, keywords, None, is_library=path.startswith(_LIBRARY)
+            )
+        return self._operation(place, path, self._unpacked(arguments), keywords, count)
+
+    def _operation(
+        self, place: Place, path: str, arguments: list[Any], keywords: dict[str, Any], count: int
+    ) -> Any:
+        """What one of the library's operators gives: what is known without data, else a node's results."""
         if path.endswith("_prepack"):
             return Packed(tuple(item for item in arguments if isinstance(item, (Ref, Tensor))))
-        decided = decide(path, arguments)
-        if decided is not None:
-            return decided
+        if path == "torch.append" and len(arguments) == 2:
+            grown = arguments[0]
+            if isinstance(grown, Grown) and grown.level == place.level:
+                grown.append(arguments[1])
+                return grown
+        if path in _KINDS and arguments:
+            return Named(f"{path[9:]} of a value")
+        arguments = [self._ranks.number(item) for item in arguments]
+        known = self._ranks.answer(path, arguments, is_library=place.is_library)
+        known = worked_out(path, arguments, self._told) if known is None else known
+        if known is not UNKNOWN:
+            return known
         attributes = {
             key: plain(value) for key, value in keywords.items() if not isinstance(value, (Ref, Tensor))
         }
         arguments += [value for value in keywords.values() if isinstance(value, (Ref, Tensor))]
         outs = self._node(place, operator_name(path), arguments, attributes, count)
+        if arguments and isinstance(arguments[0], Ref):
+            self._ranks.note(path, arguments[0], outs[0], place.builder.nodes[-1])
         return outs[0] if count == 1 else outs
 
     def _inline(
         self,
-        place: _Place,
+        place: Place,
         function: ast.FunctionDef,
         arguments: list[Any],
         keywords: dict[str, Any],
         path: str | None,
+        *,
+        is_library: bool = False,
     ) -> Any:
         if place.depth >= _MAX_CALLS:
             raise ValueError("calls are nested too deeply")
@@ -391,9 +374,17 @@ class CodeReader:
         variables.update(zip(names, arguments, strict=False))
         variables.update((key, value) for key, value in keywords.items() if key in names)
         scope = place.scope if path is None else path.replace(".", "/")
-        inner = _Place(place.builder, scope, variables, None, place.depth + 1)
+        inner = Place(place.builder, scope, variables, None, place.depth + 1, place.level, is_library)
         self._body(inner, function.body)
         return inner.returned
+
+
+def _raises(body: list[ast.stmt]) -> bool:
+    """True for a block that ends in an error, whatever else is in it."""
+    calls = [
+        item.value.func for item in body if isinstance(item, ast.Expr) and isinstance(item.value, ast.Call)
+    ]
+    return any(isinstance(call, ast.Attribute) and call.attr == "RaiseException" for call in calls)
 
 
 def _is_computed(value: Any) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +37,7 @@ class Ref:
     """A tensor or other value that only exists while the model runs, by its unique name."""
 
     key: str
+    may_be_none: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,14 @@ class Packed:
     """Weights as a quantised operator wants them, in a form of the library's own."""
 
     parts: tuple[Any, ...]
+
+
+class Grown(list[Any]):
+    """A list that the code fills; `level` are the undecided branches and loops around where it was made."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self.level = level
 
 
 class Variables:
@@ -133,30 +141,6 @@ class Budget:
             self._steps += size
         if self._steps > _MAX_STEPS:
             raise ValueError(f"the code unfolds to more than {_MAX_STEPS} steps")
-
-
-_TESTS: dict[str, Callable[..., bool]] = {
-    "torch.eq": operator.eq, "torch.ne": operator.ne, "torch.lt": operator.lt, "torch.gt": operator.gt,
-    "torch.le": operator.le, "torch.ge": operator.ge, "torch.__is__": operator.is_, "torch.__isnot__": operator.is_not,
-    "torch.__not__": operator.not_, "torch.__contains__": operator.contains,
-}  # fmt: skip
-
-
-def decide(path: str, arguments: list[Any]) -> bool | None:
-    """The answer of a test whose sides are written in the file; None for one that what the model is given decides."""
-    test = _TESTS.get(path)
-    if test is None or not all(_is_written(item) for item in arguments):
-        return None
-    try:
-        return bool(test(*arguments))
-    except TypeError:
-        return None
-
-
-def _is_written(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_is_written(item) for item in value)
-    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def operator_name(path: str) -> str:

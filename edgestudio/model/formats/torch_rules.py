@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from edgestudio.model.formats import torch_windows as windows
 from edgestudio.model.formats.torch_calls import Argument, Call, Shape
 from edgestudio.model.graph import Dimension
 from edgestudio.model.shapes.call import Call as Equation
 from edgestudio.model.shapes.rules import shapes_of as shapes_by_rule
-from edgestudio.model.sizes import broadcast, product, slid
+from edgestudio.model.sizes import broadcast, product
 
 Rule = Callable[[Call], Sequence[Shape]]
 
@@ -29,88 +30,6 @@ def _same(call: Call) -> Sequence[Shape]:
 def _merged(call: Call) -> Sequence[Shape]:
     shapes = [item.shape for item in call.arguments if isinstance(item, Argument)]
     return [broadcast(shapes)]
-
-
-def _convolution(call: Call) -> Sequence[Shape]:
-    data, weight = call.shape(0), call.shape(1)
-    count = len(weight) - 2
-    if len(call.arguments) > 6 and isinstance(call.arguments[6], bool) and call.arguments[6]:
-        return _spread_out(call, call.number(8, 1), call.spread(7, count, 0), 5)
-    stride, dilation = call.spread(3, count, 1), call.spread(5, count, 1)
-    if isinstance(call.arguments[4], str):
-        sizes = [
-            None if not isinstance(size, int) else -(-size // step)
-            for size, step in zip(data[-count:], stride, strict=True)
-        ]
-        if call.arguments[4] == "same":
-            return [(*data[:-count][:-1], weight[0], *sizes)]
-        padding = [0] * count
-    else:
-        padding = call.spread(4, count, 0)
-    sizes = [
-        slid(size, kernel, step, 2 * pad, jump)
-        for size, kernel, step, pad, jump in zip(
-            data[-count:], weight[2:], stride, padding, dilation, strict=True
-        )
-    ]
-    return [(*data[: -count - 1], weight[0], *sizes)]
-
-
-def _spread_out(call: Call, groups: int, extra: list[int], dilations: int) -> Sequence[Shape]:
-    data, weight = call.shape(0), call.shape(1)
-    count = len(weight) - 2
-    stride, padding = call.spread(3, count, 1), call.spread(4, count, 0)
-    dilation = call.spread(dilations, count, 1)
-    sizes: list[Dimension] = [
-        None
-        if not isinstance(size, int) or not isinstance(kernel, int)
-        else (size - 1) * step - 2 * pad + jump * (kernel - 1) + more + 1
-        for size, kernel, step, pad, jump, more in zip(
-            data[-count:], weight[2:], stride, padding, dilation, extra, strict=True
-        )
-    ]
-    channels = weight[1] * groups if isinstance(weight[1], int) else None
-    return [(*data[: -count - 1], channels, *sizes)]
-
-
-def _transposed(call: Call) -> Sequence[Shape]:
-    count = len(call.shape(1)) - 2
-    return _spread_out(call, call.number(6, 1), call.spread(5, count, 0), 7)
-
-
-def _pooled(count: int, *, dilated: bool) -> Rule:
-    def rule(call: Call) -> Sequence[Shape]:
-        data = call.shape()
-        kernel = call.spread(1, count, 1)
-        given = call.arguments[2] if len(call.arguments) > 2 else None
-        stride = kernel if given in (None, []) else call.spread(2, count, 1)
-        padding = call.spread(3, count, 0)
-        dilation = call.spread(4, count, 1) if dilated else [1] * count
-        at = 5 if dilated else 4
-        ceil = bool(call.arguments[at]) if len(call.arguments) > at else False
-        sizes = [
-            slid(size, width, step, 2 * pad, jump, is_ceil=ceil, before=pad)
-            for size, width, step, pad, jump in zip(
-                data[-count:], kernel, stride, padding, dilation, strict=True
-            )
-        ]
-        return [(*data[:-count], *sizes)] * call.outputs
-
-    return rule
-
-
-def _adaptive(count: int) -> Rule:
-    def rule(call: Call) -> Sequence[Shape]:
-        data, sizes = call.shape(), call.numbers(1)
-        sizes = sizes * count if len(sizes) == 1 else sizes
-        return [
-            (
-                *data[:-count],
-                *(old if new is None else new for old, new in zip(data[-count:], sizes, strict=True)),
-            )
-        ]
-
-    return rule
 
 
 def _linear(call: Call) -> Sequence[Shape]:
@@ -136,6 +55,13 @@ def _flattened(call: Call) -> Sequence[Shape]:
     rank = len(data)
     start, end = call.number(1, 0) % max(rank, 1), call.number(2, -1) % max(rank, 1)
     return [(*data[:start], product(data[start : end + 1]), *data[end + 1 :])]
+
+
+def _unflattened(call: Call) -> Sequence[Shape]:
+    data, axis, sizes = call.shape(), call.number(1), call.numbers(2)
+    axis %= len(data)
+    inner = Call([Argument((data[axis],)), sizes], {}, 1)
+    return [(*data[:axis], *(_viewed(inner)[0] or ()), *data[axis + 1 :])]
 
 
 def _viewed(call: Call) -> Sequence[Shape]:
@@ -254,37 +180,6 @@ def _like_other(call: Call) -> Sequence[Shape]:
     return [call.shape(1)]
 
 
-def _resized(call: Call) -> Sequence[Shape]:
-    """Upsampling: to given sizes, or by factors, which are real numbers."""
-    data = call.shape()
-    count = len(data) - 2
-    sizes = call.arguments[1] if len(call.arguments) > 1 else None
-    if isinstance(sizes, (list, tuple, Argument)) and sizes:
-        return [(*data[:2], *call.spread(1, count, 1))]
-    factors = next((item for item in call.arguments[2:] if isinstance(item, (list, tuple)) and item), None)
-    if factors is None or len(factors) != count:
-        raise LookupError("scale")
-    return [
-        (
-            *data[:2],
-            *(
-                int(size * by) if isinstance(size, int) else None
-                for size, by in zip(data[2:], factors, strict=True)
-            ),
-        )
-    ]
-
-
-def _padded(call: Call) -> Sequence[Shape]:
-    data, amounts = list(call.shape()), call.numbers(1)
-    for at in range(len(amounts) // 2):
-        size, one, two = data[-1 - at], amounts[2 * at], amounts[2 * at + 1]
-        data[-1 - at] = (
-            size + one + two if isinstance(size, int) and one is not None and two is not None else None
-        )
-    return [tuple(data)]
-
-
 def _recurrent(states: int) -> Rule:
     """LSTM, GRU and RNN: data, states, weights, has_biases, layers, dropout, train, bidirectional, batch_first."""
 
@@ -307,22 +202,22 @@ def _recurrent(states: int) -> Rule:
     return rule
 
 
+def _counted(call: Call) -> Sequence[Shape]:
+    """arange: the end, or start, end and step, before what says the type."""
+    given = list(call.arguments)
+    slots = given[: next((at for at, item in enumerate(given) if item is None), len(given))][:3]
+    start = call.number(0) if len(slots) > 1 else 0
+    end = call.number(1 if len(slots) > 1 else 0)
+    return [(len(range(start, end, call.number(2) if len(slots) > 2 else 1)),)]
+
+
+def _heads(call: Call) -> Sequence[Shape]:
+    batch, rows, width = call.shape(0)
+    return [(batch, rows, width), (batch, rows, call.shape(1)[1])]
+
+
 def _made(call: Call) -> Sequence[Shape]:
     return [tuple(call.numbers(0))]
-
-
-def _shuffled(call: Call) -> Sequence[Shape]:
-    *head, channels, height, width = call.shape()
-    by = call.number(1)
-    parts = [size * factor if isinstance(size, int) else None for size, factor in ((height, by), (width, by))]
-    return [(*head, channels // (by * by) if isinstance(channels, int) else None, *parts)]
-
-
-def _unshuffled(call: Call) -> Sequence[Shape]:
-    *head, channels, height, width = call.shape()
-    by = call.number(1)
-    parts = [size // by if isinstance(size, int) else None for size in (height, width)]
-    return [(*head, product([channels, by * by]), *parts)]
 
 
 def _ranked(call: Call) -> Sequence[Shape]:
@@ -360,12 +255,12 @@ _MERGED = (
 )  # fmt: skip
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_SAME, _same), **dict.fromkeys(_MERGED, _merged),
-    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "_convolution", "convolution"), _convolution),
-    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
-    **{f"max_pool{rank}d": _pooled(rank, dilated=True) for rank in (1, 2, 3)},
-    **{f"max_pool{rank}d_with_indices": _pooled(rank, dilated=True) for rank in (1, 2, 3)},
-    **{f"avg_pool{rank}d": _pooled(rank, dilated=False) for rank in (1, 2, 3)},
-    **{f"adaptive_{kind}_pool{rank}d": _adaptive(rank) for kind in ("avg", "max") for rank in (1, 2, 3)},
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "_convolution", "convolution"), windows.convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), windows.transposed),
+    **{f"max_pool{rank}d": windows.pooled(rank, dilated=True) for rank in (1, 2, 3)},
+    **{f"max_pool{rank}d_with_indices": windows.pooled(rank, dilated=True) for rank in (1, 2, 3)},
+    **{f"avg_pool{rank}d": windows.pooled(rank, dilated=False) for rank in (1, 2, 3)},
+    **{f"adaptive_{kind}_pool{rank}d": windows.adaptive(rank) for kind in ("avg", "max") for rank in (1, 2, 3)},
     "linear": _linear, "matmul": _matmul(), "mm": _matmul(), "bmm": _matmul(), "addmm": _matmul(1), "baddbmm":
     _matmul(1),
     "flatten": _flattened, "view": _viewed, "reshape": _viewed, "_unsafe_view": _viewed, "permute": _permuted,
@@ -377,14 +272,16 @@ RULES: dict[str, Rule] = {
     "unsqueeze": _opened, "unsqueeze_": _opened, "squeeze": _closed, "squeeze_": _closed, "embedding":
     _embedded, "select": _selected,
     "slice": _sliced, "narrow": _narrowed, "expand": _expanded, "repeat": _repeated, "expand_as": _like_other,
-    "view_as": _like_other, "reshape_as": _like_other, "constant_pad_nd": _padded, "pad": _padded,
-    "reflection_pad2d": _padded,
-    "reflection_pad1d": _padded, "replication_pad2d": _padded, "replication_pad1d": _padded,
-    **{f"upsample_{kind}": _resized for kind in ("nearest1d", "nearest2d", "nearest3d", "bilinear2d", "bicubic2d",
-                                                  "linear1d", "trilinear3d")},
+    "view_as": _like_other, "reshape_as": _like_other, "constant_pad_nd": windows.padded, "pad": windows.padded,
+    "reflection_pad2d": windows.padded,
+    "reflection_pad1d": windows.padded, "replication_pad2d": windows.padded, "replication_pad1d": windows.padded,
+    **{f"upsample_{kind}": windows.resized for kind in ("nearest1d", "nearest2d", "nearest3d", "bilinear2d",
+                                                  "bicubic2d", "linear1d", "trilinear3d")},
     "lstm": _recurrent(2), "gru": _recurrent(1), "rnn_tanh": _recurrent(1), "rnn_relu": _recurrent(1),
-    **dict.fromkeys(("zeros", "ones", "empty", "rand", "randn", "full"), _made), "pixel_shuffle": _shuffled,
-    "pixel_unshuffle": _unshuffled, "topk": _ranked, "einsum": _einsum,
+    **dict.fromkeys(("zeros", "ones", "empty", "rand", "randn", "full"), _made), "pixel_shuffle": windows.shuffled,
+    "pixel_unshuffle": windows.unshuffled, "topk": _ranked, "einsum": _einsum,
+    "arange": _counted, "unflatten": _unflattened, "_transformer_encoder_layer_fwd": _same,
+    "_native_multi_head_attention": _heads,
     "scaled_dot_product_attention": _attended, "quantized.linear": _linear, "quantized.linear_relu": _linear,
     "quantized.linear_dynamic": _linear, "quantized.add": _merged, "quantized.mul": _merged,
     "quantized.add_relu": _merged,

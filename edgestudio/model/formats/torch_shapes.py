@@ -9,7 +9,7 @@ from typing import Any
 from edgestudio.model.formats.torch_calls import Argument, Call
 from edgestudio.model.formats.torch_numbers import number_of, numbers_of
 from edgestudio.model.formats.torch_rules import shapes_of
-from edgestudio.model.graph import Dimension, Graph, Model, Node
+from edgestudio.model.graph import Dimension, Model, Node
 from edgestudio.model.inference import Results, Shape, Values, infer
 
 # Which axis of the data has the width of which axis of the weight, and how many dimensions the data has.
@@ -19,9 +19,21 @@ _FIRST_READERS: dict[str, tuple[int | None, int, int]] = {
 }  # fmt: skip
 
 
+READ_AS = "read as"
+"""The number of dimensions that the graph is shown for, at the question of the code that was answered so."""
+
+
+class _OtherRankError(Exception):
+    """The sizes that are set have another number of dimensions than the graph is shown for."""
+
+
 def infer_shapes(model: Model, dimensions: Mapping[str, int] | None = None) -> Model:
     """`model` with the shapes that follow; inputs that a convolution reads have its channels and rank."""
-    return infer(_with_inputs(model), _Torch(), dimensions)
+    known = _with_inputs(model)
+    try:
+        return infer(known, _Torch(), dimensions)
+    except _OtherRankError as error:
+        return replace(known, warnings=(*known.warnings, str(error)))
 
 
 def _with_inputs(model: Model) -> Model:
@@ -34,7 +46,8 @@ def _with_inputs(model: Model) -> Model:
         source = aliases.get(node.inputs[0]) if node.inputs else None
         if source is None:
             continue
-        shape = _read_by(node, word, main)
+        weight = main.tensors[node.inputs[1]].shape if len(node.inputs) > 1 else None
+        shape = read_by(word, weight, node.attributes)
         if shape is not None:
             tensors[source] = replace(
                 tensors[source],
@@ -47,11 +60,11 @@ def _with_inputs(model: Model) -> Model:
     return replace(model, graphs=(replace(main, tensors=tuple(tensors)), *model.graphs[1:]))
 
 
-def _read_by(node: Node, word: str, graph: Graph) -> tuple[Dimension, ...] | None:
-    weight = graph.tensors[node.inputs[1]].shape if len(node.inputs) > 1 else None
+def read_by(word: str, weight: Shape, attributes: Mapping[str, Any]) -> tuple[Dimension, ...] | None:
+    """What an operator with this weight says of the data that it reads; None when that is nothing."""
     if word in _FIRST_READERS and weight is not None and len(weight) > 2:
-        transposed = node.attributes.get("argument 6") is True
-        groups = node.attributes.get("argument 8" if word.endswith("convolution") else "argument 6", 1)
+        transposed = attributes.get("argument 6") is True
+        groups = attributes.get("argument 8" if word.endswith("convolution") else "argument 6", 1)
         channels = weight[0] if transposed else weight[1]
         if not transposed and isinstance(channels, int) and type(groups) is int:
             channels *= groups
@@ -65,30 +78,37 @@ def short_name(op: str) -> str:
     return f"quantized.{name}" if space == "quantized" else name
 
 
+def results_of(word: str, arguments: Sequence[Any], attributes: Mapping[str, Any], count: int) -> Results:
+    """What an operator gives `count` results of; `arguments` as in `Call`."""
+    numbers = numbers_of(word, arguments)
+    if word in ("ListConstruct", "TupleConstruct"):
+        listed = tuple(item.shape for item in arguments if isinstance(item, Argument))
+        return Results([None], [numbers if numbers is not None else Listed(listed)])
+    if numbers is not None and READ_AS in attributes and numbers != (attributes[READ_AS],):
+        raise _OtherRankError(
+            f"the graph is shown for data of {attributes[READ_AS]} dimensions, and not for these sizes"
+        )
+    if numbers is not None and count > 1:  # the code takes the sizes apart at once
+        return Results([()] * count, [(number,) for number in numbers])
+    if numbers is not None:
+        return Results([() if len(numbers) == 1 and word != "size" else None], [numbers])
+    if word in ("chunk", "split", "split_with_sizes", "unbind", "tensor_split"):
+        parts = _parts(word, arguments)
+        if count > 1:  # the code takes the list apart at once
+            return Results(parts or ())
+        return Results([None], [None if parts is None else Listed(parts)])
+    if word == "TupleUnpack" or (word == "__getitem__" and _listed(arguments[0]) is not None):
+        return _taken(word, arguments, count)
+    call = Call(arguments, dict(attributes), count)
+    return Results(shapes_of(word, call))
+
+
 class _Torch:
     """PyTorch's operators as TorchScript's code calls them."""
 
     def results(self, node: Node, shapes: Sequence[Shape], values: Sequence[Values]) -> Results:
-        word = short_name(node.op)
         arguments = _arguments(node, shapes, values)
-        count = max(len(node.outputs), 1)
-        numbers = numbers_of(word, arguments)
-        if word in ("ListConstruct", "TupleConstruct"):
-            listed = tuple(item.shape for item in arguments if isinstance(item, Argument))
-            return Results([None], [numbers if numbers is not None else _Listed(listed)])
-        if numbers is not None and count > 1:  # the code takes the sizes apart at once
-            return Results([()] * count, [(number,) for number in numbers])
-        if numbers is not None:
-            return Results([() if len(numbers) == 1 and word != "size" else None], [numbers])
-        if word in ("chunk", "split", "split_with_sizes", "unbind", "tensor_split"):
-            parts = _parts(word, arguments)
-            if count > 1:  # the code takes the list apart at once
-                return Results(parts or ())
-            return Results([None], [None if parts is None else _Listed(parts)])
-        if word == "TupleUnpack" or (word == "__getitem__" and _listed(arguments[0]) is not None):
-            return _taken(word, arguments, count)
-        call = Call(arguments, dict(node.attributes), count)
-        return Results(shapes_of(word, call))
+        return results_of(short_name(node.op), arguments, node.attributes, max(len(node.outputs), 1))
 
     def arguments(self, node: Node) -> int:
         return len(node.inputs)
@@ -116,7 +136,7 @@ class _Torch:
         return True
 
 
-class _Listed(tuple[Any, ...]):
+class Listed(tuple[Any, ...]):
     """The shapes of a list of tensors, kept in the place of its elements."""
 
     __slots__ = ()
@@ -140,7 +160,7 @@ def _arguments(node: Node, shapes: Sequence[Shape], values: Sequence[Values]) ->
             found.append(written[at])
             continue
         shape, numbers = next(computed, (None, None))
-        if isinstance(numbers, _Listed):
+        if isinstance(numbers, Listed):
             found.append(Argument(None, None, tuple(numbers)))
         else:
             found.append(Argument(shape, numbers))

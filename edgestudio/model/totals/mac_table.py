@@ -137,6 +137,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "bilinear": by.all_weights(0, 2), **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"),
         by.torch_cell), "torchvision::deform_conv2d": _CONV, "cudnn_convolution": _CONV, "mkldnn_convolution": _CONV,
         "mkldnn_linear": by.dense(-1), "bmm": by.product(), "matmul": by.product(), "addmm": by.product(1),
+        **dict.fromkeys(("_transformer_encoder_layer_fwd", "_native_multi_head_attention"), by.encoder_layer),
         "baddbmm": by.product(1), "scaled_dot_product_attention": by.attention,
         **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu", "quantized_lstm", "quantized_gru"), by.torch_recurrent),
         **dict.fromkeys(("quantized::conv1d", "quantized::conv2d", "quantized::conv3d", "quantized::conv1d_relu",

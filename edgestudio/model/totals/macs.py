@@ -197,6 +197,13 @@ def packed_attention(call: Call) -> int:
     return math.prod(data) * weight[-1] + 2 * math.prod(data[:-1]) * data[-2] * hidden
 
 
+def encoder_layer(call: Call) -> int:
+    """PyTorch's whole layer, or its self-attention: every token meets every matrix once, and all others of its row."""
+    first = call.shape(0)
+    matrices = sum(math.prod(shape) for shape in call.ins[1:] if shape is not None and len(shape) == 2)
+    return math.prod(first[:-1]) * (matrices + 2 * first[-2] * first[-1])
+
+
 def aten_convolution(call: Call) -> int:
     """PyTorch's convolution, which is a transposed one as well."""
     # A program that was exported names its arguments, the code of TorchScript counts them.
