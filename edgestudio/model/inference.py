@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -46,15 +46,26 @@ class Dialect(Protocol):
         """True where a subgraph reads tensors of the graph around it by their names."""
 
 
-def infer(model: Model, dialect: Dialect, dimensions: Mapping[str, int] | None = None) -> Model:
+Handed = Callable[[Node, int, Sequence[Shape], Sequence[Values]], tuple[list[Shape], list[Values]]]
+"""What a node gives to its body of this number, from the shapes and numbers that it reads."""
+
+
+def infer(
+    model: Model,
+    dialect: Dialect,
+    dimensions: Mapping[str, int] | None = None,
+    handed: Handed | None = None,
+) -> Model:
     """`model` with the shapes that follow from its inputs and constants; what the file says is kept.
+
+    `handed` is for formats in which a node hands its inputs on in an order of its own.
 
     With `dimensions` open sizes of inputs are set, by their name or as "input:axis"; an open first one becomes 1.
     Numbers that were worked out are kept as the values of their tensors.
     """
     if not model.graphs:
         return model
-    walker = _Walker(model, dialect)
+    walker = _Walker(model, dialect, handed)
     main = model.main
     given = [main.tensors[index] for index in main.inputs]
     walker.walk(
@@ -93,9 +104,10 @@ def _known(tensor: Tensor, shape: Shape, values: Values) -> Tensor:
 class _Walker:
     """One walk; every graph is worked out once."""
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
+    def __init__(self, model: Model, dialect: Dialect, handed: Handed | None) -> None:
         self.model = model
         self.dialect = dialect
+        self.handed = handed
         self.shapes: list[list[Shape]] = [
             [tensor.shape for tensor in graph.tensors] for graph in model.graphs
         ]
@@ -147,6 +159,12 @@ class _Walker:
         return self.dialect.results(node, ins, numbers)
 
     def _called(self, index: int, node: Node, ins: list[Shape], numbers: list[Values]) -> Results:
+        if self.handed is not None:
+            results = [
+                self.walk(body, *self.handed(node, at, ins, numbers), index)
+                for at, body in enumerate(node.subgraphs)
+            ]
+            return Results(self.dialect.joined(node, ins, numbers, results))
         first = self.dialect.arguments(node)
         given = ins[first:]
         # A loop's body sees other numbers each time; only what is the same for every call is handed on.

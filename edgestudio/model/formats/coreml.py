@@ -104,7 +104,8 @@ class _Reader:
         if body is None:
             pass
         elif kind in _NETWORKS:
-            coreml_network.read_layers(builder, body, schema())
+            coreml_network.read_layers(builder, body, schema(), None, self.graphs)
+            outputs = [builder.find(builder.names[index]) for index in outputs]
             for number in (100, 101):
                 self._labels(body, number)
         elif kind == "mlProgram":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from edgestudio.model.building import GraphBuilder
-from edgestudio.model.graph import Dimension, Node, Quantization
+from edgestudio.model.building import MAX_DEPTH, GraphBuilder
+from edgestudio.model.graph import Dimension, Graph, Node, Quantization
 from edgestudio.model.message import Message
 
 _WEIGHTS = "WeightParams"
+_CONDITION = "conditionNetwork"
 _MAX_LIST, _SMALL_COUNT = 4096, 64
 
 
@@ -22,29 +23,129 @@ class Stored(NamedTuple):
 
 
 def read_layers(
-    builder: GraphBuilder, network: Message, schema: dict[str, Any], places: dict[str, Stored] | None = None
+    builder: GraphBuilder,
+    network: Message,
+    schema: dict[str, Any],
+    places: dict[str, Stored] | None = None,
+    graphs: list[Graph] | None = None,
 ) -> None:
-    """Add every layer of the network message to the builder, and to `places` where each weight is."""
-    places = {} if places is None else places
-    known = schema["messages"]["NeuralNetworkLayer"]
-    for layer in network.messages(1):
-        name = layer.text(1)
+    """Add every layer of the network message to the builder, and to `places` where each weight is.
+
+    The networks inside of loops and branches go to `graphs`. Raises ValueError when they are nested too deeply.
+    """
+    _Layers(builder, schema, {} if places is None else places, [] if graphs is None else graphs, 0).read(
+        network
+    )
+
+
+class _Layers:
+    """One network, the main one or one inside of a loop or branch.
+
+    There a layer may write a name again: from then on the name stands for another value.
+    """
+
+    def __init__(
+        self,
+        builder: GraphBuilder,
+        schema: dict[str, Any],
+        places: dict[str, Stored],
+        graphs: list[Graph],
+        depth: int,
+    ) -> None:
+        if depth > MAX_DEPTH:
+            raise ValueError("networks are nested too deeply")
+        self.builder = builder
+        self.schema = schema
+        self.places = places
+        self.graphs = graphs
+        self.depth = depth
+        self.read_first: dict[str, int] = {}
+        self.written: dict[str, None] = {}
+
+    def read(self, network: Message) -> None:
+        """Add all layers."""
+        for layer in network.messages(1):
+            self._layer(layer)
+
+    def _layer(self, layer: Message) -> None:
+        builder, name = self.builder, layer.text(1)
         number = next((number for number in layer.numbers() if number >= 100), 0)
+        known = self.schema["messages"]["NeuralNetworkLayer"]
         op, _, kind = (known.get(str(number)) or [f"layer {number}", "m", ""])[:3]
-        inputs = [builder.find(text) for text in layer.texts(2)]
-        outputs = [builder.find(text) for text in layer.texts(3)]
-        _declared(builder, layer, outputs)
         attributes: dict[str, Any] = {}
         params = layer.message(number) if number else None
         weights: list[int] = []
+        bodies: list[tuple[str, _Layers]] = []
         if params is not None:
-            weights = _Params(builder, schema, name, places).read(params, kind, attributes)
-        node = Node(
-            name, op, (*inputs, *weights), tuple(outputs), attributes, "", name.strip("/").rpartition("/")[0]
+            weights = _Params(builder, self.schema, name, self.places).read(params, kind, attributes)
+            bodies = self._bodies(params, kind, name)
+        names = self._read_inside(bodies)
+        inputs = [self._reads(text) for text in (*names, *layer.texts(2))]
+        given = layer.texts(3)
+        results = [each for label, each in bodies if label != _CONDITION]
+        inside = dict.fromkeys(text for each in results for text in each.written)
+        written = [*given, *(text for text in inside if text not in given)]
+        outputs = [self._writes(text) for text in written]
+        _declared(builder, layer, outputs)
+        subgraphs = tuple(self._closed(label, each, names, written, attributes) for label, each in bodies)
+        scope = name.strip("/").rpartition("/")[0]
+        builder.nodes.append(
+            Node(name, op, (*inputs, *weights), tuple(outputs), attributes, "", scope, subgraphs)
         )
-        builder.nodes.append(node)
         for index in outputs:
             builder.describe(index, builder.dtypes[index] or "float32")
+
+    def _reads(self, text: str) -> int:
+        index = self.builder.find(text)
+        if text not in self.written:
+            self.read_first.setdefault(text, index)
+        return index
+
+    def _writes(self, text: str) -> int:
+        if text in self.written or text in self.read_first:
+            index = self.builder.find((text, len(self.builder.nodes)), text)
+            old = self.builder.keys[text]
+            if self.builder.kinds[old] == "output":
+                self.builder.kinds[old], self.builder.kinds[index] = "activation", "output"
+            self.builder.keys[text] = index
+        self.written[text] = None
+        return self.builder.find(text)
+
+    def _bodies(self, params: Message, kind: str, name: str) -> list[tuple[str, _Layers]]:
+        """The networks inside of a layer, the condition of a loop first; one without layers is none."""
+        found = []
+        for field, (label, _, *inner) in self.schema["messages"].get(kind, {}).items():
+            network = params.message(int(field)) if inner == ["NeuralNetwork"] else None
+            if network is not None and network.views(1):
+                inside = GraphBuilder(f"{name}/{label}")
+                body = _Layers(inside, self.schema, self.places, self.graphs, self.depth + 1)
+                body.read(network)
+                found.append((label, body))
+        return found
+
+    def _read_inside(self, bodies: list[tuple[str, _Layers]]) -> list[str]:
+        """What the networks inside read from this one, and what they may leave as it was."""
+        read = dict.fromkeys(text for _, each in bodies for text in each.read_first)
+        kept = (text for _, each in bodies for text in each.written if text in self.written)
+        return list(dict.fromkeys((*read, *kept)))
+
+    def _closed(
+        self, label: str, body: _Layers, read: list[str], written: list[str], attributes: dict[str, Any]
+    ) -> int:
+        """A body as a graph: it is given what the layer reads, and gives what it writes, or its test."""
+        inside = body.builder
+        given = [
+            body.read_first[text] if text in body.read_first else inside.find((text, "given"), text)
+            for text in read
+        ]
+        for index in given:
+            inside.kinds[index] = "input"
+        test = attributes.get("conditionVar")
+        wanted = [test] if label == _CONDITION and isinstance(test, str) and test else written
+        given_by = dict(zip(read, given, strict=True))
+        outputs = [inside.find(text) if text in body.written else given_by.get(text, -1) for text in wanted]
+        self.graphs.append(inside.finish(given, [index for index in outputs if index >= 0]))
+        return len(self.graphs) - 1
 
 
 def _declared(builder: GraphBuilder, layer: Message, outputs: list[int]) -> None:
@@ -78,6 +179,8 @@ class _Params:
                 weight = message.message(number)
                 if weight is not None:
                     self._weight(name, weight, attributes)
+            elif code == "m" and inner == ["NeuralNetwork"]:
+                continue  # a graph of its own
             elif code == "m" and depth < 6:
                 self._nested(name, message, number, inner, attributes, depth)
             elif code == "*m" and inner == ["BorderAmounts.EdgeSizes"]:

@@ -52,6 +52,8 @@ class _CoreMl:
         values: Sequence[Values],
         results: Sequence[Sequence[Shape]],
     ) -> list[Shape]:
+        if node.op == "loop":
+            return list(results[-1]) if results else []
         return kept_by_loop(shapes, results) if node.op == "while_loop" else agreed(results)
 
     def sees_around(self) -> bool:

@@ -14,6 +14,7 @@ from edgestudio.model.building import MAX_DEPTH, GraphBuilder
 from edgestudio.model.content import Buffer, opened
 from edgestudio.model.detect import Recognised
 from edgestudio.model.dtypes import BITS, elements, size_bytes
+from edgestudio.model.formats.openvino_bodies import port_maps
 from edgestudio.model.graph import Dimension, Graph, Model, Node
 from edgestudio.model.links import refuse_link
 from edgestudio.wire.errors import ModelError
@@ -234,6 +235,9 @@ class _Reader:
             shown = {label: _value(text) for label, text in attributes.items()}
             if op == "TensorIterator":
                 shown.update(_steps(layer))
+            if bodies:
+                wired = [port for port in _numbers(layer, "input") if (key, port) in sources]
+                shown.update(port_maps(layer, bodies, wired, _numbers(layer, "output")))
             scope = name.strip("/").rpartition("/")[0]
             builder.nodes.append(Node(name, op, tuple(ins), tuple(outs), shown, "", scope, subgraphs))
 
@@ -304,7 +308,7 @@ def _is_met_again(builder: GraphBuilder, layer: Element, attributes: dict[str, A
 
 def _steps(layer: Element) -> dict[str, int]:
     """By which input, along which axis, an iterator is cut into steps of one."""
-    places, ports = layer.find("port_map"), [port.attributes["id"] for port in _ports(layer, "input")]
+    places, ports = layer.find("port_map"), _numbers(layer, "input")
     for entry in places.all("input") if places is not None else ():
         given = entry.attributes
         if "axis" in given and given.get("external_port_id") in ports and given.get("part_size", "1") == "1":
@@ -315,6 +319,10 @@ def _steps(layer: Element) -> dict[str, int]:
 def _ports(layer: Element, side: str) -> list[Element]:
     found = layer.find(side)
     return [port for port in found.all("port") if "id" in port.attributes] if found is not None else []
+
+
+def _numbers(layer: Element, side: str) -> list[str]:
+    return [port.attributes["id"] for port in _ports(layer, side)]
 
 
 def _value(text: str) -> Any:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from edgestudio.model.formats.openvino_bodies import LOOPS, gathered, handed, rounds
 from edgestudio.model.graph import Model, Node
 from edgestudio.model.inference import Results, Shape, Values, infer
 from edgestudio.model.shapes.call import Call, axis_of
 from edgestudio.model.shapes.results import agreed, results_of
-
-_LOOPS = {"Loop", "TensorIterator"}
 
 
 def infer_shapes(model: Model, dimensions: Mapping[str, int] | None = None) -> Model:
@@ -19,7 +18,7 @@ def infer_shapes(model: Model, dimensions: Mapping[str, int] | None = None) -> M
 
     With `dimensions` open sizes of inputs are set, as "input:axis", and an open first one becomes 1 (one sample).
     """
-    return infer(model, _OpenVino(), dimensions)
+    return infer(model, _OpenVino(), dimensions, handed)
 
 
 class _OpenVino:
@@ -36,8 +35,7 @@ class _OpenVino:
             return Results([])
 
     def arguments(self, node: Node) -> int:
-        # What a loop hands to its body is named by a map of ports, which may cut it into steps.
-        return len(node.inputs) if node.op in _LOOPS else 1 if node.op == "If" else 0
+        return 0  # what is handed to a body is named by a map of ports
 
     def joined(
         self,
@@ -46,7 +44,8 @@ class _OpenVino:
         values: Sequence[Values],
         results: Sequence[Sequence[Shape]],
     ) -> list[Shape]:
-        return [] if node.op in _LOOPS else agreed(results)
+        trips = rounds(node, shapes, values) if node.op in LOOPS else None
+        return agreed(gathered(node, results, trips))
 
     def sees_around(self) -> bool:
         return False

@@ -308,7 +308,7 @@ class CodeReader(NodeWriter):
                 if function is not None:
                     is_library = owner.made.name.startswith(_LIBRARY)
                     return self._inline(
-                        place, function, [owner, *arguments], keywords, owner.path, is_library
+                        place, function, [owner, *arguments], keywords, owner.path, is_library=is_library
                     )
         target = self._value(place, call.func)
         path = target.path if isinstance(target, Named) else ""

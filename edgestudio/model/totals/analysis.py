@@ -27,6 +27,7 @@ _CONTROL_ONE_OF = {
     "StatelessCase",
     "prim::If",
     "higher_order.cond",
+    "branch",
 }
 _BIAS_OPS = {"QLinearConv", "QGemm", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 _PACKED_WEIGHTS = {"MatMulNBits", "MatMulBnb4"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from edgestudio.model.graph import Graph, Model, Node
 
 WHILE_LOOPS = {"While", "StatelessWhile", "WHILE", "while_loop"}
-_LOOPS = {"TimeDistributed", "Loop", "Scan", "TensorIterator", "prim::Loop", "STABLEHLO_WHILE"}
+_LOOPS = {"TimeDistributed", "Loop", "Scan", "TensorIterator", "prim::Loop", "STABLEHLO_WHILE", "loop"}
 _LESS = {"Less", "LESS", "less"}
 _AND = {"LogicalAnd", "LOGICAL_AND", "logical_and"}
 _SAME = {"Identity", "identity"}
@@ -29,6 +29,8 @@ def trips_of(model: Model, graph: Graph, node: Node, shapes: Sequence[tuple[int,
     elif node.op == "Loop" and node.inputs and node.inputs[0] >= 0:
         values = graph.tensors[node.inputs[0]].values
         trips = values[0] if values and len(values) == 1 else None
+    elif node.op == "loop" and len(node.subgraphs) == 1:  # of Core ML, without a condition
+        trips = node.attributes.get("maxLoopIterations")
     elif node.op == "Scan" and node.attributes.get("num_scan_inputs"):
         axes = node.attributes.get("scan_input_axes")
         trips = _along(node.inputs[-1], axes[-1] if isinstance(axes, list) and axes else 0, shapes)
