@@ -145,7 +145,9 @@ def _limit(spec: JobKind) -> None:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = spec.memory_bytes if hard == resource.RLIM_INFINITY else min(spec.memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    # macOS refuses a bound below what a process begins with; there the studio watches the memory in use.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

@@ -16,7 +16,7 @@ from edgestudio.wire.errors import ModelError
 
 NAMES = (
     "count", "refuse", "bug", "segv", "stubborn", "sleep", "noisy", "write", "hungry", "silent_exit", "nan",
-    "orphan", "network", "who",
+    "orphan", "network", "who", "grown",
 )  # fmt: skip
 KINDS = {name: JobKind(f"odd_jobs:{name}", name.title(), 4 * GIB, 60) for name in NAMES}
 KINDS["light"] = JobKind("odd_jobs:sleep", "Light", 4 * GIB, 60, "light")
@@ -74,6 +74,13 @@ def write(params, out_dir, progress):
 
 def hungry(params, out_dir, progress):
     return {"n": len(bytearray(8 * GIB))}
+
+
+def grown(params, out_dir, progress):
+    filled = bytearray(b"x") * (params["mib"] << 20)
+    progress.partial("pid", os.getpid())
+    time.sleep(params["s"])
+    return {"n": len(filled)}
 
 
 def silent_exit(params, out_dir, progress):

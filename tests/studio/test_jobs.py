@@ -168,6 +168,23 @@ def test_memory_is_bounded(desk):
     assert caught.value.code == "memory"
 
 
+@pytest.mark.parametrize(("mib", "code"), [(400, "memory"), (20, None)])
+def test_a_worker_that_no_system_bounds_is_watched_from_outside(tmp_path, mib, code):
+    desk = Desk(tmp_path, memory_limit=lambda wanted: min(wanted, 300 << 20))
+    pids = []
+    running = desk.jobs.run(
+        "grown", {"mib": mib, "s": 60 if code else 0.6}, on_partial=lambda key, value: pids.append(value)
+    )
+    if code is None:
+        assert asyncio.run(running) == {"n": mib << 20}
+    else:
+        with pytest.raises(JobError) as caught:
+            asyncio.run(running)
+        assert caught.value.code == code
+        assert desk.ends() == ["failed"]
+    assert all(is_gone(pid) for pid in pids)
+
+
 def test_numbers_that_json_lacks_become_null(desk):
     assert asyncio.run(desk.jobs.run("nan", {})) == {"value": None, "inner": [None, 1.0]}
 

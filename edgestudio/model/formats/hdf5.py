@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgestudio.model.formats.archive import read_entry, stored_span
+from edgestudio.model.formats.limited import LimitError, bound_self, run_limited
 from edgestudio.wire.errors import ModelError
 
 TIME_LIMIT_S = 4
@@ -90,17 +90,16 @@ def read_array(path: Path, member: str, array: StoredArray) -> bytes:
 
 def _child(shown: str, *arguments: str) -> bytes:
     """What the child process writes for these arguments."""
-    command = [sys.executable, "-P", "-m", "edgestudio.model.formats.hdf5", *arguments]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WALL_LIMIT_S, check=False
+        done = run_limited(
+            "edgestudio.model.formats.hdf5", *arguments, wall_s=_WALL_LIMIT_S, memory_bytes=MEMORY_LIMIT_BYTES
         )
-    except subprocess.TimeoutExpired as error:
+    except LimitError as error:
         raise _damaged(shown, _ENDLESS) from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise _damaged(shown, _ENDLESS if done.returncode < 0 or not lines else lines[-1][:200])
-    return done.stdout
+    if done.status != 0:
+        lines = done.err.decode("utf-8", "replace").strip().splitlines()
+        raise _damaged(shown, _ENDLESS if done.status < 0 or not lines else lines[-1][:200])
+    return done.out
 
 
 def _contents(document: dict[str, Any]) -> Contents:
@@ -121,16 +120,6 @@ def _damaged(name: str, reason: str) -> ModelError:
         hint="Fetch it again and compare its size or checksum with the source.",
         code="damaged-model",
     )
-
-
-def _limit() -> None:
-    """Bound this process's memory and processor time, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows; the parent's clock is the limit there
-        return
-    resource.setrlimit(resource.RLIMIT_CPU, (TIME_LIMIT_S, TIME_LIMIT_S))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
 
 
 def _describe(file: Any) -> dict[str, Any]:
@@ -245,7 +234,7 @@ def _values(path: str, member: str, name: str) -> bytes:
 
 def _main(path: str, member: str, name: str = "") -> int:
     """The child's side: JSON or the bytes of one data set on stdout, or what is wrong on stderr."""
-    _limit()
+    bound_self(TIME_LIMIT_S, MEMORY_LIMIT_BYTES)
     try:
         written = _values(path, member, name) if name else json.dumps(_read(path, member)).encode()
     except _DAMAGE as error:

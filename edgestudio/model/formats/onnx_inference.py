@@ -1,7 +1,8 @@
 """Has onnx infer the shapes of one model, within limits: it has none of its own, and some small files never end.
 
 On Linux a copy of this process does it, which costs hundredths of a second and can be ended. Elsewhere a process
-with threads and frameworks cannot be copied so; the limits of the job must do.
+with threads and frameworks cannot be copied so: a Python of its own does it, watched from here, which takes half a
+second to start. A bundle's program is no Python; there the limits of the job must do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ import signal
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
+from edgestudio.model.formats.limited import LimitError, bound_self, run_limited
+
+_SYSTEM: str = sys.platform
 _CPU_S, _CPU_S_PER_MB = 5, 3
 _WALL_PER_CPU = 4
 """A busy machine gives a process a part of a processor; one that waits for nothing is ended all the same."""
@@ -27,10 +32,35 @@ def infer(small: bytes) -> bytes:
     with tempfile.TemporaryDirectory(prefix="edgestudio-shapes-") as folder:
         source, target = Path(folder, "in.onnx"), Path(folder, "out.onnx")
         source.write_bytes(small)
-        said = _in_a_copy(source, target) if sys.platform == "linux" else _infer(source, target)
+        said = _chosen()(source, target)
         if said:
             raise ValueError(said)
         return target.read_bytes()
+
+
+def _chosen() -> Callable[[Path, Path], str]:
+    """How this system keeps the library within limits."""
+    if _SYSTEM == "linux":
+        return _in_a_copy
+    return _infer if getattr(sys, "frozen", False) else in_a_python
+
+
+def in_a_python(source: Path, target: Path) -> str:
+    """As `_infer`, in a Python of its own that is ended at its limits."""
+    size = source.stat().st_size
+    cpu_s = _CPU_S + _CPU_S_PER_MB * (size >> 20)
+    try:
+        done = run_limited(
+            "edgestudio.model.formats.onnx_inference",
+            str(source),
+            str(target),
+            str(cpu_s),
+            wall_s=cpu_s * _WALL_PER_CPU,
+            memory_bytes=_MEMORY_BYTES + _MEMORY_PER_BYTE * size,
+        )
+    except LimitError:
+        return _ENDLESS
+    return done.out.decode("utf-8", "replace") if done.status == 0 else _ENDLESS
 
 
 def _infer(source: Path, target: Path) -> str:
@@ -97,3 +127,10 @@ def _limit(cpu_s: int, memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    bound_self(int(sys.argv[3]), 1 << 62)
+    sys.stdout.buffer.write(
+        _infer(Path(sys.argv[1]), Path(sys.argv[2])).encode("utf-8", "replace")[-_LONGEST_ANSWER:]
+    )

@@ -84,6 +84,22 @@ async def until_gone(process: asyncio.subprocess.Process) -> int:
     return process.returncode
 
 
+def memory_in_use(pid: int) -> int:
+    """Bytes that a process and its children have in memory; 0 when it is gone."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        leader = psutil.Process(pid)
+        for member in (leader, *leader.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += int(member.memory_info().rss)
+    return total
+
+
+def memory_limit(wanted_bytes: int) -> int | None:
+    """What to watch a worker for: at most the machine's memory; None where the worker bounds itself."""
+    return None if sys.platform == "linux" else min(wanted_bytes, int(psutil.virtual_memory().total))
+
+
 def _signal_group(pid: int, how: str) -> None:
     if os.name == "posix":
         number = signal.SIGTERM if how == "terminate" else signal.SIGKILL

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from edgestudio.studio.bus import EventBus, Ledger
-from edgestudio.studio.jobs.child import own_command
+from edgestudio.studio.jobs.child import memory_limit, own_command
 from edgestudio.studio.jobs.kinds import KINDS, JobKind
 from edgestudio.studio.jobs.lane import Lane
 from edgestudio.studio.jobs.ready import ReadyWorker
@@ -49,6 +49,7 @@ class JobService:
         worker_command: Sequence[str] | None = None,
         kinds: Mapping[str, JobKind] = KINDS,
         grace_s: float = 2.0,
+        memory_limit: Callable[[int], int | None] = memory_limit,
     ) -> None:
         self.rows: Ledger[JobRow] = Ledger(bus, "jobs")
         self.folder = jobs_dir
@@ -56,6 +57,7 @@ class JobService:
         self.ready = ReadyWorker(self._command)
         self._kinds = kinds
         self._grace_s = grace_s
+        self._memory_limit = memory_limit
         self._lanes = {"heavy": Lane(heavy_at_once), "light": Lane(_LIGHT_AT_ONCE)}
         self._running: dict[str, _Running] = {}
         self._again: dict[str, Callable[[], Awaitable[Any]]] = {}
@@ -190,6 +192,7 @@ class JobService:
                     lambda event: self._note(job_id, event, on_partial),
                     grace_s=self._grace_s,
                     timeout_s=limit_s,
+                    memory_bytes=self._memory_limit(spec.memory_bytes),
                 )
                 return result if receive is None else await asyncio.to_thread(receive, result, out_dir)
             except OSError as error:

@@ -10,7 +10,13 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edgestudio.studio.jobs.child import child_environment, end_process, spawn_options, until_gone
+from edgestudio.studio.jobs.child import (
+    child_environment,
+    end_process,
+    memory_in_use,
+    spawn_options,
+    until_gone,
+)
 from edgestudio.wire import errors
 from edgestudio.wire.errors import EdgeStudioError, JobError
 from edgestudio.wire.processes import start_process
@@ -19,6 +25,7 @@ from edgestudio.wire.processes import start_process
 _LINE_LIMIT = 64 << 20
 _TAIL_LINES = 50
 _FAREWELL_S = 5.0
+_WATCH_S = 0.25
 
 Event = dict[str, Any]
 
@@ -50,19 +57,30 @@ async def run_in_worker(
     *,
     grace_s: float = 2.0,
     timeout_s: float | None = None,
+    memory_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Send a worker that waits its request, pass on its events, return its result.
 
+    With `memory_bytes` the memory in use is watched from here: only Linux lets a worker bound its own.
+
     Raises the error that the worker reported, JobError `job-crashed` with the signal and its last lines,
-    JobError `job-timeout`; a cancellation ends the worker's whole process group before it passes.
+    JobError `job-timeout` or `memory`; a cancellation ends the worker's whole process group before it passes.
     """
     tail: collections.deque[str] = collections.deque(maxlen=_TAIL_LINES)
     listening = asyncio.ensure_future(_collect(process, tail))
     conversing = asyncio.ensure_future(_converse(process, request, on_event))
     leaving = asyncio.ensure_future(until_gone(process))
+    growing = asyncio.ensure_future(_outgrown(process, memory_bytes))
     try:
         async with asyncio.timeout(timeout_s):
-            await asyncio.wait({conversing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({conversing, leaving, growing}, return_when=asyncio.FIRST_COMPLETED)
+            if growing.done() and not conversing.done():
+                raise JobError(
+                    "There is not enough memory for this job.",
+                    hint="Use a smaller model or less data.",
+                    code="memory",
+                    details="".join(tail),
+                )
             if not leaving.done():  # it has said its last word; give it time to end by itself
                 await asyncio.wait({leaving}, timeout=_FAREWELL_S)
     except TimeoutError:
@@ -77,9 +95,9 @@ async def run_in_worker(
         # Also after a normal end: what the worker may have left running in its group goes with it.
         await end_process(process, grace_s)
         await asyncio.wait({conversing, listening}, timeout=_FAREWELL_S)
-        for task in (conversing, listening, leaving):
+        for task in (conversing, listening, leaving, growing):
             task.cancel()
-    await asyncio.gather(listening, leaving, return_exceptions=True)
+    await asyncio.gather(listening, leaving, growing, return_exceptions=True)
     return _outcome(await conversing, status or 0, tail)
 
 
@@ -102,6 +120,15 @@ async def _converse(
             return event
         on_event(event)
     return None
+
+
+async def _outgrown(process: asyncio.subprocess.Process, memory_bytes: int | None) -> None:
+    """Return once the worker and its children have more memory in use than they may; else never."""
+    if memory_bytes is None:
+        await asyncio.Event().wait()
+    limit = memory_bytes or 0
+    while process.returncode is not None or memory_in_use(process.pid) <= limit:  # noqa: ASYNC110  no event for this
+        await asyncio.sleep(_WATCH_S)
 
 
 async def _collect(process: asyncio.subprocess.Process, tail: collections.deque[str]) -> None:
