@@ -9,6 +9,7 @@ import importlib
 import json
 import math
 import os
+import platform
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgestudio import __version__
 from edgestudio.studio.jobs.kinds import KINDS, JobKind
 from edgestudio.wire.errors import EdgeStudioError, InputError
 
@@ -26,6 +28,10 @@ _PHASE_INTERVAL_S = 0.05
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _PARENT_GONE = 3
+# What a job's request says about its files and its target.
+_TOLD = ("path", "a", "b", "data", "pipeline", "target")
+_MOST_LINES = 16
+_LONGEST_CAUSE = 500
 _EARLY = (
     "edgestudio.model.inspection",
     "edgestudio.model.formats.onnx_sketch",
@@ -91,6 +97,7 @@ def main(kinds: Mapping[str, JobKind] = KINDS, *, is_early: bool = False) -> int
     if not line and is_early:
         return 0
     threading.Thread(target=_end_with_studio, name="studio-watch", daemon=True).start()
+    request: dict[str, Any] = {}
     try:
         request = json.loads(line)
         spec = kinds[request["kind"]]
@@ -98,7 +105,7 @@ def main(kinds: Mapping[str, JobKind] = KINDS, *, is_early: bool = False) -> int
         result = _entry(spec)(request["params"], Path(request["out_dir"]), pipe)
         pipe.end({"event": "done", "result": result})
     except BaseException as error:  # noqa: BLE001  whatever ends the job is reported, then the process ends
-        pipe.end(_failure(error))
+        pipe.end(_failure(error, request))
         return 1
     return 0
 
@@ -172,15 +179,15 @@ def cut_off_network() -> bool:
     return True
 
 
-def _failure(error: BaseException) -> dict[str, Any]:
-    details = "".join(traceback.format_exception(error))
+def _failure(error: BaseException, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The terminal event: a refusal with what led to it, a bug with its stack."""
     known = _known(error)
     if known is not None:
         return {
             "event": "failed",
             "type": type(known).__name__,
             **known.as_dict(),
-            "details": known.details or details,
+            "details": known.details or _circumstances(known.code, error, request),
         }
     return {
         "event": "failed",
@@ -188,8 +195,21 @@ def _failure(error: BaseException) -> dict[str, Any]:
         "code": "bug",
         "message": f"This is a bug: {type(error).__name__}: {error}",
         "hint": "Please report it with the details.",
-        "details": details,
+        "details": "".join(traceback.format_exception(error)),
     }
+
+
+def _circumstances(code: str, error: BaseException, request: Mapping[str, Any]) -> str:
+    """What helps someone who looks into a refusal: its code, the job, its files, and what was caught beneath it."""
+    lines = [f"Code: {code}", f"Job: {request.get('kind', 'unknown')}"]
+    params = request.get("params") or {}
+    lines += [f"{name}: {params[name]}" for name in _TOLD if isinstance(params.get(name), str)]
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    while cause is not None and len(lines) < _MOST_LINES:
+        lines.append(f"Because: {type(cause).__name__}: {str(cause)[:_LONGEST_CAUSE]}".rstrip(": "))
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    lines.append(f"EdgeStudio {__version__}, Python {platform.python_version()}, {sys.platform}")
+    return "\n".join(lines)
 
 
 def _known(error: BaseException) -> EdgeStudioError | None:

@@ -49,7 +49,10 @@ def _text(name: str, summary: Mapping[str, Any]) -> str:
         facts(
             [
                 ("file", name),
-                ("format", " ".join(str(summary[k]) for k in ("format", "format_version") if summary.get(k))),
+                (
+                    "format",
+                    f"{summary.get('format_title') or ''} {summary.get('format_version') or ''}".strip(),
+                ),
                 ("producer", summary.get("producer")),
                 ("opsets", opsets or None),
                 ("size", in_bytes(summary.get("size_bytes"))),

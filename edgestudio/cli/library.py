@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.cli.console import Console, facts, in_bytes, table
+from edgestudio.runtime.format_names import format_title
 from edgestudio.studio.app import Studio
 from edgestudio.studio.library.facts import facts_of
 from edgestudio.studio.library.search import search
@@ -144,7 +145,7 @@ def _list(rows: Sequence[ModelRow], console: Console) -> None:
     listing = table(
         ("name", "version", "format", "size", "recipe", "tags", "hash"),
         [
-            (row.name, row.version or "-", row.format, in_bytes(row.size_bytes), row.recipe or "-",
+            (row.name, row.version or "-", format_title(row.format), in_bytes(row.size_bytes), row.recipe or "-",
              ", ".join(row.tags), row.sha256[:12])
             for row in rows
         ],
@@ -187,7 +188,7 @@ def _text(row: ModelRow) -> str:
         ("name", row.name),
         ("version", row.version or "-"),
         ("hash", row.sha256),
-        ("format", row.format),
+        ("format", format_title(row.format)),
         ("size", in_bytes(row.size_bytes)),
         ("added", time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created))),
         ("parent", row.parent or "-"),

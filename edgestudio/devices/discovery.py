@@ -33,7 +33,7 @@ class Found:
     """A board that announced itself. `fingerprint` is what it claims; pairing and the pin prove it.
 
     `host` is the address to try first; `addresses` are all of them. `desk` marks a board that a studio started for
-    itself, by the beginning of that studio's fingerprint.
+    itself, by the beginning of that studio's fingerprint; `is_here` one that runs on this computer.
     """
 
     fingerprint: str
@@ -47,6 +47,7 @@ class Found:
     arch: str = ""
     api_version: int = 0
     desk: str = ""
+    is_here: bool = False
 
 
 class Discovery:
@@ -185,6 +186,7 @@ def read_announcement(
         pairing_open=_text(properties, b"pair", 10) == "open",
         hardware=_text(properties, b"hw", 60),
         arch=_text(properties, b"arch", 20),
+        is_here=best in (own or ()),
         desk=_text(properties, b"desk", api.DESK_MARK_CHARS),
         api_version=int(version) if version.isascii() and version.isdecimal() else 0,
     )

@@ -13,16 +13,10 @@ from edgestudio.model.content import head, opened, refuse_os_error
 from edgestudio.model.formats.tensorflow_text import text_kind
 from edgestudio.model.links import refuse_link, refuse_links, stays_inside
 from edgestudio.runtime.engine_header import MAGIC
+from edgestudio.runtime.format_names import TITLES, format_title
 from edgestudio.runtime.protobuf import LEN, VARINT, Value, WireError, fields
 from edgestudio.wire.errors import ModelError
 
-TITLES = {
-    "onnx": "ONNX", "tflite": "TensorFlow Lite", "coreml": "Core ML", "keras": "Keras",
-    "savedmodel": "SavedModel", "graphdef": "TensorFlow GraphDef", "metagraph": "TensorFlow MetaGraphDef",
-    "torchscript": "TorchScript", "torch-export": "torch.export",
-    "safetensors": "safetensors", "state-dict": "PyTorch state dict", "openvino": "OpenVINO IR",
-    "tensorrt": "TensorRT engine", "graph-part": "EdgeStudio graph",
-}  # fmt: skip
 _SUFFIXES = {
     ".onnx": "onnx", ".tflite": "tflite", ".mlmodel": "coreml", ".mlpackage": "coreml", ".keras": "keras",
     ".h5": "keras", ".pt2": "torch-export", ".safetensors": "safetensors", ".engine": "tensorrt",
@@ -56,7 +50,7 @@ def detect(path: Path) -> Recognised:
     promised = _SUFFIXES.get(path.suffix.lower())
     if promised is None or promised == found:
         return Recognised(found, path, path)
-    warning = f"The name ends in {path.suffix}, but the content is {TITLES[found]}."
+    warning = f"The name ends in {path.suffix}, but the content is {format_title(found)}."
     return Recognised(found, path, path, (warning,))
 
 
@@ -222,7 +216,7 @@ def _protobuf(view: memoryview, name: str) -> str | None:
         found = "metagraph"
     if found is not None and cut:
         raise ModelError(
-            f"{name} looks like {TITLES[found]} but is cut short or damaged: {cut}.",
+            f"{name} looks like {format_title(found)} but is cut short or damaged: {cut}.",
             hint="Fetch it again and compare its size with the source.",
             code="damaged-model",
         )

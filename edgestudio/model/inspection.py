@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from edgestudio.model import graph as graphs
 from edgestudio.model.allocation import uncollected
 from edgestudio.model.content import tree_size_bytes
-from edgestudio.model.detect import TITLES, Recognised, detect
+from edgestudio.model.detect import Recognised, detect
 from edgestudio.model.graph import Graph, Model
 from edgestudio.model.picture.boxes import build_boxes
 from edgestudio.model.picture.layout import Layout, lay_out_boxes
 from edgestudio.model.reading import read_recognised, refuse_damage
+from edgestudio.runtime.format_names import format_title
 from edgestudio.wire.progress import Progress
 
 # What adds up is imported after the first picture: it would only hold that up.
@@ -173,7 +174,7 @@ def summarise(analysis: Analysis) -> dict[str, Any]:
     nested = [graph for graph in model.graphs[1:] if graph.nodes]
     return {
         "format": model.format,
-        "format_title": TITLES.get(model.format, model.format),
+        "format_title": format_title(model.format),
         "format_version": model.format_version,
         "producer": model.producer,
         "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from edgestudio.model.allocation import uncollected
 from edgestudio.model.content import refuse_os_error
-from edgestudio.model.detect import TITLES, Recognised, detect
+from edgestudio.model.detect import Recognised, detect
 from edgestudio.model.foreign import article
 from edgestudio.model.graph import Model
 from edgestudio.model.texts import writable
+from edgestudio.runtime.format_names import format_title
 from edgestudio.wire.errors import ModelError
 
 READERS = {
@@ -67,7 +68,7 @@ def refuse_damage(found: Recognised) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         reason = str(error).strip() or type(error).__name__
-        title = TITLES[found.format]
+        title = format_title(found.format)
         raise ModelError(
             f"{found.path.name} is {article(title)} {title} file that is damaged: {reason[:300]}.",
             hint="Fetch it again and compare its size or checksum with the source.",

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgestudio.model.arrays import Loader
-from edgestudio.model.detect import TITLES, detect
+from edgestudio.model.detect import detect
 from edgestudio.model.reading import refuse_damage
 from edgestudio.model.texts import writable
+from edgestudio.runtime.format_names import format_title
 from edgestudio.wire.errors import ModelError
 
 _ROOM = "edgestudio.model.weight_values"
@@ -30,7 +31,7 @@ def weight_loaders(path: Path) -> Mapping[str, Loader]:
     place = _READERS.get(found.format)
     if place is None:
         raise ModelError(
-            f"The values of weights in a {TITLES[found.format]} file cannot be read.",
+            f"The values of weights in a {format_title(found.format)} file cannot be read.",
             hint="Open the model that it was made from.",
             code="unsupported-format",
         )

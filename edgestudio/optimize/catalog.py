@@ -15,6 +15,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from edgestudio.optimize.step import StepContext, StepReport
+from edgestudio.runtime.format_names import format_title, format_titles
 from edgestudio.wire.errors import RecipeError, RefusedError
 
 PLUGIN_GROUP = "edgestudio.plugins"
@@ -231,7 +232,7 @@ def reason_unavailable(which: PassSpec, model_format: str | None = None) -> str:
     if which.problem:
         return which.problem
     if model_format is not None and model_format not in which.runs:
-        return f"takes {_either(which.takes)} models, not {model_format}"
+        return f"takes {format_titles(which.takes)} models, not {format_title(model_format)}"
     formats = which.takes if model_format is None else (model_format,)
     reasons = [_missing(which.needs.get(each, ())) for each in formats]
     return reasons[0] if all(reasons) and reasons else ""
@@ -277,7 +278,3 @@ def _missing(needs: tuple[Need, ...]) -> str:
 def _imported(reference: str) -> Any:
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _either(names: tuple[str, ...]) -> str:
-    return " or ".join(names)

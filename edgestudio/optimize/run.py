@@ -26,6 +26,7 @@ from edgestudio.optimize.step import StepContext, StepReport
 from edgestudio.optimize.trial import error_between, opened
 from edgestudio.runtime import environment
 from edgestudio.runtime.backend import open_session
+from edgestudio.runtime.format_names import format_title
 from edgestudio.runtime.pipeline.pipeline import Pipeline, Runner, parse_pipeline
 from edgestudio.runtime.recognise import recognise
 from edgestudio.runtime.scan.scan import scan_model
@@ -145,7 +146,7 @@ def planned(document: recipe.Recipe, model_format: str) -> list[Planned]:
     """The steps in order, the clean-up put before the first pass that expects it; refuses before anything runs."""
     if model_format not in SUFFIXES:
         raise RefusedError(
-            f"Recipes run on ONNX and TFLite models, not on {model_format}.",
+            f"Recipes run on ONNX and TFLite models, not on {format_title(model_format)}.",
             hint="Convert the model first.",
             code="format",
         )

@@ -13,6 +13,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
+from edgestudio.runtime.format_names import format_title
 from edgestudio.runtime.recognise import recognise
 from edgestudio.runtime.scan.scan import scan_model
 from edgestudio.wire.errors import InputError, ModelError
@@ -139,6 +140,11 @@ BACKENDS: tuple[BackendSpec, ...] = (
 )  # fmt: skip
 
 
+def runtime_title(name: str) -> str:
+    """A runtime's own spelling; one that is not known here is left as it is."""
+    return next((spec.title for spec in BACKENDS if spec.name == name), name)
+
+
 def open_session(
     path: Path | str,
     *,
@@ -174,10 +180,12 @@ def _choose(format_name: str, backend: str | None, *, is_derived: bool) -> Backe
             raise InputError(f"there is no backend '{backend}'", hint=f"Known backends: {known}.")
         candidates = [spec for spec in candidates if spec.name == backend]
         if not candidates:
-            raise ModelError(f"the backend '{backend}' does not read {format_name} files", code="no-backend")
+            raise ModelError(
+                f"the backend '{backend}' does not read {format_title(format_name)} files", code="no-backend"
+            )
     if not candidates:
         raise ModelError(
-            f"no backend runs {format_name} files",
+            f"no backend runs {format_title(format_name)} files",
             hint="Convert the model to ONNX or TFLite.",
             code="no-backend",
         )
@@ -188,7 +196,7 @@ def _choose(format_name: str, backend: str | None, *, is_derived: bool) -> Backe
             return spec
         reasons.append(f"{spec.title}: {reason}")
     raise ModelError(
-        f"no runtime for {format_name} files is installed ({'; '.join(reasons)})",
+        f"no runtime for {format_title(format_name)} files is installed ({'; '.join(reasons)})",
         hint=f"Install one of: {', '.join(spec.package for spec in candidates)}.",
         code="no-backend",
     )

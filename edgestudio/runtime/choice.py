@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.runtime.backend import BACKENDS, BackendSpec
+from edgestudio.runtime.format_names import format_title
 from edgestudio.runtime.gpu import Gpu
 from edgestudio.wire.errors import InputError, ModelError
 from edgestudio.wire.release import ACCELERATORS
@@ -83,10 +84,12 @@ def plan(
         found += usable[:1] if name == CPU else usable
         if accelerators and not any(isinstance(way, Choice) for way in ways):
             reasons = "; ".join(way for way in ways if isinstance(way, str))
-            lacks.append(f"{name} was asked for: {reasons or f'nothing here runs {format_name} files on it'}")
+            lacks.append(
+                f"{name} was asked for: {reasons or f'nothing here runs {format_title(format_name)} files on it'}"
+            )
     if not found:
         raise ModelError(
-            f"nothing on this board runs {format_name} files as the release asks for",
+            f"nothing on this board runs {format_title(format_name)} files as the release asks for",
             hint="; ".join(lacks) or f"Install one of: {', '.join(_packages(format_name))}.",
             code="no-backend",
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgestudio.studio.bus import EventBus, Ledger
 from edgestudio.studio.jobs.jobs import JobService
-from edgestudio.studio.library.files import path_or_none, text_or_none
+from edgestudio.studio.library.files import keep_failing, path_or_none, text_or_none
 from edgestudio.studio.library.models import ModelService
 from edgestudio.studio.rows import ModelRow, ReportKind, ReportRow
 from edgestudio.wire.errors import InputError
@@ -43,6 +43,27 @@ class ReportService:
             ("op", "count", "status", "reason", "remedy"), found,
             [f"Source: {result['source']}"] if result.get("source") else (),
         )  # fmt: skip
+
+    async def export_failing(self, report: str, to: Path) -> list[str]:
+        """Keep the parts that a check found to fail: one as the file `to`, several in that folder.
+
+        Raises InputError for a report without such parts, and before a file in that folder would be replaced.
+        """
+        row = self.rows.get(report)
+        made = [Path(str(path)) for path in (row.result.get("failing") or () if row else ())]
+        if not await asyncio.to_thread(lambda: made and all(each.is_file() for each in made)):
+            raise InputError(
+                "There is no part that fails to be kept.", hint="Check the model again.", code="no-part"
+            )
+        if len(made) == 1:
+            return await asyncio.to_thread(keep_failing, made, to)
+        there = await asyncio.to_thread(lambda: [each.name for each in made if (to / each.name).exists()])
+        if there:
+            raise InputError(
+                f"{to} holds {there[0]} already; nothing was written.", hint="Choose another folder.",
+                code="exists",
+            )  # fmt: skip
+        return await asyncio.to_thread(keep_failing, made, to)
 
     async def diff(self, before: str, after: str) -> ReportRow:
         """How two models of the library differ, a row for each operator that was added, removed or changed."""

@@ -114,7 +114,7 @@ class BoardRow:
     `presence` comes from the session's heartbeat; a board that is not paired is "unknown", since mDNS says
     when a board appears and never reliably when it is gone. `screen` holds the last lines that a board
     started from here prints on its own console, such as the pairing code. `can_start` is true of one that was
-    started from here and does not run now.
+    started from here and does not run now, `is_here` of one that runs on this computer, whoever started it.
     """
 
     id: str
@@ -125,6 +125,7 @@ class BoardRow:
     is_paired: bool = False
     is_simulated: bool = False
     is_local: bool = False
+    is_here: bool = False
     can_start: bool = False
     pairing_open: bool = False
     role: str = ""

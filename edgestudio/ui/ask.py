@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, Q
 from edgestudio.ui.dialogs import Sheet
 from edgestudio.ui.requests import Done, Failed
 from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.file_field import FileField
 from edgestudio.ui.widgets.text import label, set_role
 from edgestudio.wire.errors import EdgeStudioError
@@ -98,7 +99,7 @@ class AskDialog(Sheet):
 
     def _field(self, question: Question) -> QWidget:
         if question.kind == "choice":
-            box = QComboBox()
+            box = ChoiceBox()
             for value, shown in question.choices:
                 box.addItem(shown, value)
             box.setCurrentIndex(max(0, box.findData(question.value)))

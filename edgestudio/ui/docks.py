@@ -17,7 +17,7 @@ AREAS = {
     "jobs": Qt.DockWidgetArea.BottomDockWidgetArea,
     "notices": Qt.DockWidgetArea.BottomDockWidgetArea,
 }
-TITLES = {"timeline": "Deployments"}
+TITLES = {"timeline": "Deployments", "properties": "Model"}
 TRAY = ("timeline", "jobs", "notices")
 """Share one place at the foot, folded away until something happens there: the graph has the room meanwhile."""
 SIDE = ("recipe", "properties")

@@ -19,6 +19,7 @@ from edgestudio.ui import dialogs, icons, theme
 from edgestudio.ui.ask import Question, ask_one
 from edgestudio.ui.attention import Attention
 from edgestudio.ui.board_questions import BoardQuestions
+from edgestudio.ui.broker_questions import BrokerQuestions
 from edgestudio.ui.capture_questions import CaptureQuestions
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.docks import AREAS, Docks
@@ -74,6 +75,7 @@ class MainWindow(QMainWindow):
         self._questions = Questions(desk, requests, self)
         self._library_questions = LibraryQuestions(desk, requests, self)
         self._board_questions = BoardQuestions(desk, requests, self)
+        self._broker_questions = BrokerQuestions(desk, requests, self)
         self._capture_questions = CaptureQuestions(desk, requests, self)
         desk.after["model.open"] = self._opening
         self._build_centre()
@@ -135,6 +137,7 @@ class MainWindow(QMainWindow):
         self.compare = ComparePanel(desk, requests.diff)
         self.reports = ReportsPanel(desk)
         self.reports.node_wanted.connect(self._show_node)
+        desk.dialogs["model.export_failing"] = self._export_failing
         self.dashboard = LatePage("dashboard-page", self._make_dashboard)
         pages: tuple[QWidget, ...] = (
             self.welcome, self.graph, self.results, self.compare, self.reports, self.dashboard,
@@ -180,6 +183,7 @@ class MainWindow(QMainWindow):
         for name in TABS:
             shows[name] = partial(self.turn_to, name)
         shows["find"] = self._find
+        shows["model"] = shows["properties"]
         shows["properties"] = self._show_properties
         shows["palette"] = self.palette_popup.open
         shows["settings"] = lambda: dialogs.SettingsDialog(self._requests, self).show()
@@ -214,6 +218,10 @@ class MainWindow(QMainWindow):
             page.panel.show_properties()
         else:
             self.docks.bring_forward("properties")
+
+    def _export_failing(self) -> None:
+        self.turn_to("reports")
+        self.reports.export_of(self.desk.selected.model)
 
     def _show_node(self, model: str, node: int | str) -> None:
         self.turn_to("graph")

@@ -12,12 +12,13 @@ ORDER: dict[str, tuple[str, ...]] = {
     "edit": ("edit.undo", "edit.redo", "", "view.find", "app.palette"),
     "model": (
         "optimize.run", "optimize.doctor", "optimize.sensitivity", "",
-        "model.check", "model.diff", "model.bench", "model.evaluate", "model.replay", "",
+        "model.check", "model.export_failing", "model.diff", "model.bench", "model.evaluate", "model.replay", "",
         "model.edit", "model.rename", "model.set_tags", "model.set_version", "model.note", "model.set_facts", "",
         "model.reload", "model.reveal", "model.open_in_netron", "model.publish", "", "model.remove",
     ),
     "board": (
-        "board.add_simulated", "board.add_this_computer", "board.add_address", "board.provision", "",
+        "board.add_simulated", "board.add_this_computer", "board.add_address", "board.provision",
+        "board.watch_broker", "board.leave_broker", "",
         "board.pair", "board.push", "board.push_options", "board.rollback", "",
         "board.bench", "board.evaluate", "board.capture", "board.capture_fetch", "board.capture_clear",
         "dashboard.export", "",
@@ -27,7 +28,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "job": ("job.cancel", "job.retry", "deployment.cancel", "", "job.clear", "notice.clear"),
     "view": (
         "view.welcome", "view.graph", "view.results", "view.compare", "view.reports", "view.dashboard", "",
-        "view.library", "view.devices", "view.recipe", "view.properties", "",
+        "view.library", "view.devices", "view.recipe", "view.model", "view.properties", "",
         "view.tray", "view.timeline", "view.jobs", "view.notices", "",
         "view.layout_save", "view.layout_load", "view.reset", "view.full_screen", "",
         "view.theme_system", "view.theme_light", "view.theme_dark", "view.next_theme",

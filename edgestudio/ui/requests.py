@@ -59,6 +59,10 @@ class Requests:
         """Save settings; raises InputError for a value that cannot be used."""
         return self._studio.settings.change(**values)
 
+    def is_broker_watched(self) -> bool:
+        """Whether boards may report through a broker now."""
+        return self._studio.collecting.is_listening
+
     def recent_files(self) -> list[Path]:
         """Recently opened files, newest first."""
         return self._studio.recent.paths()

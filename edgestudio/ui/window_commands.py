@@ -21,7 +21,8 @@ def window_commands(
         ("compare", "Compare", "Ctrl+Shift+C"),
         ("reports", "Reports", ""),
         ("timeline", "Deployments", ""),
-        ("properties", "Properties", "Ctrl+Return"),
+        ("model", "Model", ""),
+        ("properties", "Properties of what is selected", "Ctrl+Return"),
         ("find", "Find", "Ctrl+F"),
     ):
         group: Group = "edit" if name == "find" else "view"

@@ -6,12 +6,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from edgestudio.runtime.format_names import format_title
+
 DASH = "–"
-_FORMATS = {
-    "onnx": "ONNX", "tflite": "TFLite", "coreml": "Core ML", "keras": "Keras", "savedmodel": "SavedModel",
-    "graphdef": "GraphDef", "torchscript": "TorchScript", "torch-export": "torch.export",
-    "state-dict": "state dict", "openvino": "OpenVINO", "tensorrt": "TensorRT",
-}  # fmt: skip
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _COUNTS = ("", "k", "M", "G", "T")
 
@@ -101,11 +98,6 @@ def shape(dimensions: object) -> str:
     if not isinstance(dimensions, list | tuple):
         return DASH
     return " × ".join("?" if each is None else str(each) for each in dimensions) or "scalar"
-
-
-def format_title(name: str) -> str:
-    """A format's own spelling; one that is not known here is left as it is."""
-    return _FORMATS.get(name, name)
 
 
 def facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -114,7 +114,7 @@ def test_an_unavailable_pass_says_what_to_install() -> None:
     assert catalog.reason_unavailable(spec) == "needs no_such_library: install the extra `torch`"
     with pytest.raises(RefusedError):
         catalog.runner(spec, "onnx")
-    with pytest.raises(RefusedError, match="takes onnx models, not tflite"):
+    with pytest.raises(RefusedError, match="takes ONNX models, not TFLite"):
         catalog.runner(spec, "tflite")
 
 

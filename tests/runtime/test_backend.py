@@ -140,7 +140,7 @@ def test_backends_are_listed_without_importing_any() -> None:
 def test_unknown_and_unfit_backends(sample: Path) -> None:
     with pytest.raises(InputError, match="no backend 'abacus'"):
         open_session(sample / "digits.onnx", backend="abacus")
-    with pytest.raises(ModelError, match="does not read onnx"):
+    with pytest.raises(ModelError, match="does not read ONNX"):
         open_session(sample / "digits.onnx", backend="litert")
     missing = [spec for spec in backend.BACKENDS if backend.unavailable(spec) and "onnx" in spec.formats]
     for spec in missing:

@@ -36,7 +36,7 @@ def test_what_a_release_names_and_the_board_lacks_is_said() -> None:
     assert "no CUDAExecutionProvider" in caught.value.hint
     with pytest.raises(InputError, match="no accelerator 'abacus'"):
         plan("onnx", accelerators=("abacus",))
-    with pytest.raises(ModelError, match="tflite"):
+    with pytest.raises(ModelError, match="TFLite"):
         plan("tflite", runtimes=("onnx",))
 
 

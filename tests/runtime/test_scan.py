@@ -421,7 +421,7 @@ def test_good_models_are_never_refused(collected: Path) -> None:
 @pytest.mark.models
 def test_a_wrong_suffix_is_only_remarked(collected: Path) -> None:
     path = collected / "bad/derived/onnx/tflite_renamed.onnx"
-    assert "content is tflite" in scan_model(path).warnings[0]
+    assert "content is TFLite" in scan_model(path).warnings[0]
     session = open_session(path)
     session.run(random_feeds(session.inputs))
 

@@ -15,8 +15,8 @@ from edgestudio.studio.jobs.kinds import GIB, JobKind
 from edgestudio.wire.errors import ModelError
 
 NAMES = (
-    "count", "refuse", "bug", "segv", "stubborn", "sleep", "noisy", "write", "hungry", "silent_exit", "nan",
-    "orphan", "network", "who", "grown",
+    "count", "refuse", "refuse_because", "bug", "segv", "stubborn", "sleep", "noisy", "write", "hungry",
+    "silent_exit", "nan", "orphan", "network", "who", "grown",
 )  # fmt: skip
 KINDS = {name: JobKind(f"odd_jobs:{name}", name.title(), 4 * GIB, 60) for name in NAMES}
 KINDS["light"] = JobKind("odd_jobs:sleep", "Light", 4 * GIB, 60, "light")
@@ -32,6 +32,16 @@ def count(params, out_dir, progress):
 
 def refuse(params, out_dir, progress):
     raise ModelError("This is no model.", hint="Give a model.", code="odd")
+
+
+def refuse_because(params, out_dir, progress):
+    try:
+        try:
+            {}["header"]
+        except KeyError as missing:
+            raise ValueError("it ends at byte 7") from missing
+    except ValueError as short:
+        raise ModelError("This is no model.", hint="Give a model.", code="odd") from short
 
 
 def bug(params, out_dir, progress):

@@ -91,6 +91,18 @@ def test_failure_keeps_its_class_words_and_code(desk):
     assert desk.ends() == ["failed"]
 
 
+def test_a_refusal_tells_its_circumstances_and_shows_no_stack(desk):
+    with pytest.raises(ModelError) as caught:
+        asyncio.run(desk.jobs.run("refuse_because", {"path": "/models/a.onnx"}))
+    details = caught.value.details
+    assert "Traceback" not in details
+    assert "Code: odd" in details
+    assert "path: /models/a.onnx" in details
+    assert "Because: ValueError: it ends at byte 7" in details
+    assert "Because: KeyError: 'header'" in details
+    assert desk.only_row().details == details
+
+
 def test_bug_says_so_and_keeps_the_trace_as_details(desk):
     with pytest.raises(JobError, match="This is a bug: ZeroDivisionError: unlucky") as caught:
         asyncio.run(desk.jobs.run("bug", {}))

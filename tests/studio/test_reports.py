@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgestudio.assets import resource
 from edgestudio.wire.errors import InputError
@@ -43,5 +45,38 @@ def test_without_data_there_is_nothing_to_examine():
         with pytest.raises(InputError) as caught:
             await studio.reports.doctor(row.sha256)
         assert caught.value.code == "needs-data"
+
+    in_studio(scenario)
+
+
+def foreign(path, *operators):
+    """A model of operators that no runtime knows."""
+    names = ["x", *(f"t{at}" for at in range(len(operators)))]
+    nodes = [
+        helper.make_node(op, [names[at]], [names[at + 1]], domain="own") for at, op in enumerate(operators)
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in (names[0], names[-1])]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize("operators", [("Magic",), ("Magic", "Wand")])
+def test_what_fails_is_kept_where_it_is_wanted(tmp_path, operators):
+    async def scenario(studio):
+        row = await studio.models.open(foreign(tmp_path / "odd.onnx", *operators))
+        report = await studio.reports.check(row.sha256, "onnxruntime")
+        to = tmp_path / ("part.onnx" if len(operators) == 1 else "parts")
+        written = await studio.reports.export_failing(report.id, to)
+        kept = {node.op_type for each in written for node in onnx.load(each).graph.node}
+        assert kept == set(operators)
+        if len(operators) > 1:
+            with pytest.raises(InputError) as caught:
+                await studio.reports.export_failing(report.id, to)
+            assert caught.value.code == "exists"
+        with pytest.raises(InputError) as caught:
+            await studio.reports.export_failing("check:none", to)
+        assert caught.value.code == "no-part"
 
     in_studio(scenario)

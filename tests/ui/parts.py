@@ -46,6 +46,7 @@ class Bench:
             ("model.open", "Open model…", "file", "Ctrl+O"),
             ("model.open_sample", "Open the sample model", "file", ""),
             ("model.remove", "Remove from the library", "model", ""),
+            ("model.export_failing", "Export what fails the check…", "model", ""),
             ("optimize.run", "Run recipe", "model", "Ctrl+R"),
             ("board.add_simulated", "Add a simulated board", "board", ""),
             ("board.add_this_computer", "Use this computer as a board", "board", ""),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton
+from PySide6.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QLineEdit, QPushButton
 
+from edgestudio.runtime.uplink import Uplink
 from edgestudio.studio.app import Studio
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.paths import Paths
@@ -147,3 +148,37 @@ def test_what_needs_a_board_waits_for_one(app: App) -> None:
     assert all(app.desk.commands.is_enabled(name) for name in names)
     app.stores.apply(RowEvent("boards", "changed", board("b1", presence="offline", active=(active(),))))
     assert not any(app.desk.commands.is_enabled(name) for name in names)
+
+
+def test_a_fleet_is_watched_through_a_broker(app: App, qtbot, monkeypatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def watch(fields: dict[str, Any]) -> Any:
+        asked.append(dict(fields))
+        if fields["port"] == 1:
+            raise DeviceError("The broker at 127.0.0.1:1 is not there.", hint="Check its address.")
+        return Uplink.model_validate(fields)
+
+    known = {
+        "host": "10.0.0.9",
+        "password": {"file": "/run/secret"},
+        "key_file": "k",
+        "certificate_file": "c",
+    }
+    monkeypatch.setattr(app.studio.collecting, "watch", watch)
+    monkeypatch.setattr(app.studio.collecting, "described", lambda: known)
+    assert not app.desk.commands.is_enabled("board.leave_broker")
+    app.desk.run("board.watch_broker")
+    qtbot.waitUntil(lambda: app.window.findChild(QLineEdit, "broker-dialog-host") is not None)
+    assert find(app, QLineEdit, "broker-dialog-host").text() == "10.0.0.9"
+    find(app, QLineEdit, "broker-dialog-port").setText("1")
+    find(app, QPushButton, "broker-dialog-accept").click()
+    answer = find(app, QLabel, "broker-dialog-answer")
+    qtbot.waitUntil(lambda: "not there" in answer.text())
+    assert asked[0] == {**known, "port": 1, "is_tls": True, "fleet": "home"}, "what was not asked for stays"
+    find(app, QLineEdit, "broker-dialog-host").setText("127.0.0.1")
+    find(app, QLineEdit, "broker-dialog-port").setText("1883")
+    find(app, QCheckBox, "broker-dialog-is_tls").setChecked(False)
+    find(app, QPushButton, "broker-dialog-accept").click()
+    qtbot.waitUntil(lambda: "Connected to 127.0.0.1:1883" in answer.text())
+    assert asked[1] == {"host": "127.0.0.1", "port": 1883, "is_tls": False, "fleet": "home"}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgestudio.studio.rows import ActiveModel
@@ -48,4 +50,14 @@ def test_a_card_says_how_many_models_run() -> None:
 
 
 def test_the_architecture_is_said_once() -> None:
-    assert board_words.abilities(board(hardware="x86_64", arch="x86_64", runtimes=("onnx",))) == "onnx"
+    assert (
+        board_words.abilities(board(hardware="x86_64", arch="x86_64", runtimes=("onnx",))) == "ONNX Runtime"
+    )
+
+
+def test_a_board_of_somebody_else_on_this_computer_says_so() -> None:
+    guest = board(is_here=True, is_local=False, presence="unknown", is_paired=False)
+    assert board_words.whose(guest) == "Runs on this computer, outside of this window"
+    assert board_words.whose(replace(guest, is_local=True)) == "", "started from this window"
+    assert board_words.whose(replace(guest, is_here=False)) == "", "elsewhere on the network"
+    assert board_words.whose(replace(guest, can_start=True)) == "", "made here, not running"

@@ -137,4 +137,4 @@ def test_a_recipe_that_cannot_take_the_format_says_so(panel: RecipePanel, bench:
     bench.desk.selected.select_model(SOURCE)
     choose(panel, "fp16")
     assert not panel.run_button.isEnabled()
-    assert "coreml" in state(panel)
+    assert "takes ONNX or TFLite models, not Core ML" in state(panel)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QLabel, QMenu, QPushButton
+from PySide6.QtWidgets import QFileDialog, QLabel, QMenu, QPushButton
 
 from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.rows import ReportRow
 from edgestudio.ui.panels.recipe_advice import RecipeAdvice, machine_of
-from edgestudio.ui.panels.reports import ReportsPanel, look
+from edgestudio.ui.panels.report_table import look
+from edgestudio.ui.panels.reports import ReportsPanel
 from tests.ui.parts import SOURCE, Bench, model
 
 _ACROSS = Qt.Orientation.Horizontal
@@ -120,3 +121,28 @@ def test_advice_is_said_beforehand(qtbot) -> None:
     row = ReportRow("d", "doctor", "Data", SOURCE, "1 warnings", (), (), (), {"findings": findings})
     advice.report(row)
     assert advice.sentences() == ["80 are copies. Remove them.", "300 samples."]
+
+
+def test_a_failing_part_is_exported_where_it_is_wanted(qtbot, bench: Bench, tmp_path: Path) -> None:
+    panel = ReportsPanel(bench.desk)
+    qtbot.addWidget(panel)
+    panel.resize(800, 500)
+    panel.show()
+    bench.stores.reports.apply(_event(report()))
+    assert panel.export.text() == "Export the failing part …"
+    qtbot.mouseClick(panel.export, Qt.MouseButton.LeftButton)
+    dialog = panel.findChild(QFileDialog, "reports-export-dialog")
+    assert dialog.acceptMode() == QFileDialog.AcceptMode.AcceptSave
+    dialog.selectFile(str(tmp_path / "mine.onnx"))
+    dialog.accept()
+    path = tmp_path / "mine.onnx"
+    assert bench.runs == [("model.export_failing", {"report": report().id, "path": path})]
+    several = dataclasses.replace(report(), result={"failing": ["/tmp/a.onnx", "/tmp/b.onnx"]})
+    bench.stores.reports.apply(_event(several, "changed"))
+    assert panel.export.text() == "Export the failing parts …"
+    panel.export_of(SOURCE)
+    dialogs = panel.findChildren(QFileDialog, "reports-export-dialog")
+    assert dialogs[-1].fileMode() == QFileDialog.FileMode.Directory
+    dialogs[-1].reject()
+    bench.stores.reports.apply(_event(dataclasses.replace(report("pi5", "runs"), result={})))
+    assert not panel.export.isVisible(), "nothing fails"

@@ -9,14 +9,17 @@ from PySide6.QtWidgets import (
     QLabel,
     QMainWindow,
     QPushButton,
+    QTabWidget,
     QToolButton,
     QWidget,
 )
 
 from edgestudio.studio.commands.commands import Command
-from edgestudio.ui.docks import AREAS, TRAY, Docks, DockTitle
+from edgestudio.ui.docks import AREAS, TITLES, TRAY, Docks, DockTitle
+from edgestudio.ui.graph.panel import GraphPanel
 from edgestudio.ui.panels.model_properties import ModelProperties
 from edgestudio.ui.tray import TraySwitches
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from tests.ui.parts import SOURCE, VARIANT, Bench, model, variant
 
 
@@ -142,3 +145,30 @@ def test_a_dock_floats_and_closes_by_its_own_buttons(qtbot) -> None:
     docks.toggle("library")
     assert not library.isHidden()
     QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+
+
+def test_a_long_choice_is_shortened_in_its_middle_and_told_in_full(qtbot) -> None:
+    box = ChoiceBox()
+    qtbot.addWidget(box)
+    box.addItems(["short", "a-model-with-a-name-that-is-longer-than-any-field int8-static"])
+    box.resize(180, 30)
+    box.show()
+    assert box.shown_text() == "short"
+    box.setCurrentIndex(1)
+    shown = box.shown_text()
+    assert shown.startswith("a-mo")
+    assert shown.endswith("static")
+    assert "…" in shown
+    box.showPopup()
+    assert box.view().width() > box.width(), "the list shows more than the field"
+    box.hidePopup()
+
+
+def test_no_two_tabs_are_called_the_same(qtbot, bench: Bench) -> None:
+    panel = GraphPanel()
+    qtbot.addWidget(panel)
+    sides = [tab.tabText(at) for tab in panel.findChildren(QTabWidget) for at in range(tab.count())]
+    docks = [TITLES.get(name, name.capitalize()) for name in AREAS]
+    assert "Node" in sides
+    assert "Model" in docks
+    assert not set(sides) & set(docks)

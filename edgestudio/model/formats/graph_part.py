@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgestudio.model import graph as graphs
-from edgestudio.model.detect import TITLES, Recognised
+from edgestudio.model.detect import Recognised
 from edgestudio.model.graph import Graph, Model, Node, Tensor, TensorKind
+from edgestudio.runtime.format_names import TITLES
 from edgestudio.wire.errors import ModelError
 
 _WRITTEN = {"onnx", "tflite", "graph-part"}

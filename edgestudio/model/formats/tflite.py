@@ -42,7 +42,7 @@ def read(found: Recognised) -> Model:
             return _Reader(buffer, found).model()
         except FlatBufferError as error:
             raise ModelError(
-                f"{found.path.name} is a TensorFlow Lite model that is cut short or damaged: {error}.",
+                f"{found.path.name} is a TFLite model that is cut short or damaged: {error}.",
                 hint="Fetch it again and compare its size or checksum with the source.",
                 code="damaged-model",
             ) from error
@@ -77,7 +77,7 @@ class _Reader:
         self.subgraph_count = len(tables)
         if not tables:
             raise ModelError(
-                f"{self.found.path.name} is a TensorFlow Lite file that holds no graph.",
+                f"{self.found.path.name} is a TFLite file that holds no graph.",
                 hint="Convert the model again.",
                 code="no-graph",
             )

@@ -19,6 +19,7 @@ from edgestudio.model.target.memory import memory_finding
 from edgestudio.model.target.rows import ORDER, finding, findings, operators
 from edgestudio.model.target.table import RuntimeTable, Status, runtime_tables
 from edgestudio.model.totals.analysis import Analysis
+from edgestudio.runtime.format_names import format_title, format_titles
 from edgestudio.wire.errors import UsageError
 from edgestudio.wire.progress import Progress
 
@@ -89,8 +90,9 @@ def _check_runtime(analysis: Analysis, table: RuntimeTable, board: dict[str, Any
         found.append(
             finding(
                 "unsupported",
-                f"{table.title} runs {' and '.join(table.formats)} files, and this is {model.format}.",
-                f"Convert it to {table.formats[0]} first.",
+                f"{table.title} runs {format_titles(table.formats, 'and')} files, "
+                f"and this is {format_title(model.format)}.",
+                f"Convert it to {format_title(table.formats[0])} first.",
             )
         )
     memory, too_large = memory_finding(analysis, table.memory, board)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgestudio.runtime.flatbuffer import FlatBufferError
+from edgestudio.runtime.format_names import format_title
 from edgestudio.runtime.protobuf import WireError
 from edgestudio.runtime.recognise import recognise
 from edgestudio.runtime.scan.findings import Findings, ScanLimits
@@ -69,7 +70,9 @@ def scan_model(path: Path | str, limits: ScanLimits | None = None) -> ScanReport
         )
     expected = _SUFFIXES.get(path.suffix.lower())
     if expected not in (None, format_name):
-        found.warn(f"the suffix {path.suffix} says {expected}, but the content is {format_name}")
+        found.warn(
+            f"the suffix {path.suffix} says {format_title(expected)}, but the content is {format_title(format_name)}"
+        )
     scanner = _scanner(format_name)
     if scanner is not None:
         with file_bytes(path) as data:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from edgestudio.devices.collector import Collector
 from edgestudio.devices.known import KnownBoards
 from edgestudio.runtime.documents import read_yaml, validated
+from edgestudio.runtime.exchange.broker import linked
 from edgestudio.runtime.uplink import Uplink
 from edgestudio.studio.boards.directory import studio_name
 from edgestudio.studio.boards.telemetry import TelemetryService
 from edgestudio.studio.notices import NoticeService
 from edgestudio.studio.paths import Paths
 from edgestudio.wire.errors import EdgeStudioError
+from edgestudio.wire.files import write_atomically
 from edgestudio.wire.identity import Identity
 
 _OLD_S = 120.0
@@ -34,6 +39,41 @@ class CollectService:
         self._telemetry = telemetry
         self._notices = notices
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether records are taken from a broker now, or waited for."""
+        return self._task is not None and not self._task.done()
+
+    def described(self) -> dict[str, Any]:
+        """The broker that is written down, by the fields of `Uplink`; empty for none, or one that cannot be used."""
+        if not self._paths.broker.exists():
+            return {}
+        try:
+            way = validated(Uplink, read_yaml(self._paths.broker, _FILE) or {}, _FILE)
+        except EdgeStudioError:
+            return {}
+        return way.model_dump(exclude_defaults=True)
+
+    async def watch(self, fields: Mapping[str, Any]) -> Uplink:
+        """Listen at a broker from now on, in later sessions too; `fields` are those of `Uplink`.
+
+        It is tried first: raises RecipeError for fields that cannot be used and DeviceError where the broker is not
+        there or refuses us, and what was written down before stays.
+        """
+        way = validated(Uplink, dict(fields), _FILE)
+        async with linked(way, f"es-studio-{secrets.token_hex(6)}"):
+            pass
+        text = yaml.safe_dump(way.model_dump(exclude_defaults=True), sort_keys=False)
+        await asyncio.to_thread(write_atomically, self._paths.broker, text)
+        await self.stop()
+        await self.start()
+        return way
+
+    async def leave(self) -> None:
+        """Listen no more, and forget the broker; what was received stays."""
+        await self.stop()
+        await asyncio.to_thread(self._paths.broker.unlink, missing_ok=True)
 
     async def start(self) -> None:
         """Begin to listen; returns at once."""

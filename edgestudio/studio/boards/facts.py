@@ -11,6 +11,7 @@ from edgestudio.devices.discovery import Found
 from edgestudio.devices.known import KnownBoard
 from edgestudio.devices.pairing import Greeting
 from edgestudio.devices.session import BoardSession
+from edgestudio.runtime.uplink import is_loopback
 from edgestudio.studio.boards.local_boards import LocalBoard
 from edgestudio.studio.rows import ActiveModel, BoardRow, Presence
 from edgestudio.wire.errors import EdgeStudioError
@@ -27,6 +28,7 @@ class BoardFacts:
     port: int
     is_simulated: bool = False
     is_announced: bool = False
+    is_here: bool = False
     pairing_open: bool = False
     hardware: str = ""
     arch: str = ""
@@ -58,6 +60,7 @@ class BoardFacts:
         """Take over what a board announced."""
         self.is_announced = True
         self.name, self.host, self.port = found.name, found.host, found.port
+        self.is_here = found.is_here
         self.is_simulated, self.pairing_open = found.is_simulated, found.pairing_open
         self.hardware, self.arch = found.hardware, found.arch
 
@@ -97,6 +100,7 @@ class BoardFacts:
             is_paired=self.known is not None,
             is_simulated=self.is_simulated,
             is_local=local is not None,
+            is_here=self.is_here or is_loopback(self.host),
             can_start=can_start and self.presence != "online",
             pairing_open=self.pairing_open,
             role=self.known.role if self.known else "",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgestudio.runtime.backend import BACKENDS
+from edgestudio.runtime.backend import BACKENDS, runtime_title
+from edgestudio.runtime.format_names import format_title
 from edgestudio.studio.rows import ModelRow
 from edgestudio.wire.errors import DeviceError
 
@@ -97,15 +98,18 @@ def runtimes_for(model_format: str) -> tuple[str, ...]:
 def _runtime(model: ModelRow, info: Mapping[str, Any]) -> Finding:
     wanted = runtimes_for(model.format)
     if not wanted:
-        return Finding("runtime", ok=False, detail=f"no board runs {model.format} models; convert it first")
+        return Finding(
+            "runtime", ok=False, detail=f"no board runs {format_title(model.format)} models; convert it first"
+        )
     names = _names(info.get("runtimes"))
     if not names:
         return Finding("runtime", ok=None, detail="the board does not say which runtimes it has")
     found = [name for name in names if name in wanted]
     if found:
-        return Finding("runtime", ok=True, detail=found[0])
-    has = ", ".join(names)
-    return Finding("runtime", ok=False, detail=f"it needs {' or '.join(wanted)}, and the board has {has}")
+        return Finding("runtime", ok=True, detail=runtime_title(found[0]))
+    has = ", ".join(map(runtime_title, names))
+    needs = " or ".join(map(runtime_title, wanted))
+    return Finding("runtime", ok=False, detail=f"it needs {needs}, and the board has {has}")
 
 
 def _memory(model: ModelRow, info: Mapping[str, Any]) -> Finding:

@@ -37,6 +37,15 @@ def library_commands(actions: LibraryActions) -> Iterable[Command]:
 def report_commands(actions: ReportActions) -> Iterable[Command]:
     """Examinations, projects, keys, telemetry."""
     yield Command("model.check", "Check against a board…", actions.check, "model", "Ctrl+K", _has_model)
+    yield Command(
+        "model.export_failing",
+        "Export what fails the check…",
+        actions.export_failing,
+        "model",
+        "",
+        actions.has_failing,
+        "The smallest parts that do not run on the target, as models of their own",
+    )
     yield Command("model.diff", "Compare with its parent", actions.diff, "model", "", _has_model)
     yield Command("optimize.doctor", "Examine the data", actions.doctor, "model", "", _has_data)
     yield Command(

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from edgestudio.studio.commands.commands import Selection
 from edgestudio.studio.commands.context import CommandContext
 
 
@@ -22,6 +23,27 @@ class ReportActions(CommandContext):
             self._window.show("check")
             return None
         return self._start(self._studio.reports.check(sha256, target))
+
+    def export_failing(self, report: str | None = None, path: Path | None = None) -> Future[Any] | None:
+        """Keep the parts that a target check found to fail; by default asks where the newest check is shown."""
+        if report is None or path is None:
+            self._window.show("reports")
+            return None
+
+        async def export() -> list[str]:
+            written = await self._studio.reports.export_failing(report, path)
+            where = written[0] if len(written) == 1 else f"{len(written)} models in {path}"
+            self._studio.notices.add("success", f"Written: {where}")
+            return written
+
+        return self._start(export())
+
+    def has_failing(self, selection: Selection) -> bool:
+        """True when a check of the selected model found parts that fail."""
+        model = selection.model
+        return model is not None and any(
+            row.subject == model.sha256 and row.result.get("failing") for row in self._studio.reports.rows
+        )
 
     def diff(self, model: str | None = None, other: str | None = None) -> Future[Any] | None:
         """How a model differs from another; by default from the one that it was made from."""

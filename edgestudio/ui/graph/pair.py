@@ -10,7 +10,6 @@ import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFrame,
     QHBoxLayout,
     QListWidget,
@@ -29,6 +28,7 @@ from edgestudio.ui.graph.difference import WORDS, Difference, counts, difference
 from edgestudio.ui.graph.legend import Key
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.view import GraphView
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.text import ElidedLabel, label
 
 _ICONS = {"removed": ("minus", "bad"), "changed": ("compare", "warning"), "added": ("add", "good")}
@@ -59,7 +59,7 @@ class GraphPair(QWidget):
         self.list.setUniformItemSizes(True)
         self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.kinds = QComboBox()
+        self.kinds = ChoiceBox()
         self.kinds.setObjectName("graph-pair-kinds")
         self.kinds.setAccessibleName("Which differences are listed")
         self.keys = (Key((WORDS["removed"], WORDS["changed"])), Key((WORDS["changed"], WORDS["added"])))

@@ -51,7 +51,7 @@ class PropertiesPanel(QWidget):
         self.setObjectName("graph-properties")
         self._page = _Page()
         self._page.setObjectName("graph-properties-text")
-        self._page.setAccessibleName("Properties")
+        self._page.setAccessibleName("Properties of the node")
         self._page.setProperty("kind", "plain")
         self._page.setOpenLinks(False)
         self._page.document().setDocumentMargin(12)

@@ -82,7 +82,7 @@ class GraphStage(QWidget):
         across.addWidget(self.view, 1)
         across.addWidget(self.minimap)
         self.sides.setObjectName("graph-side")
-        self.sides.addTab(self.properties, "Properties")
+        self.sides.addTab(self.properties, "Node")
         self.sides.addTab(self.table, "Layers")
         split = self._split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(stage)

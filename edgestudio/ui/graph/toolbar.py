@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from PySide6.QtCore import QEvent, Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QMenu, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QToolButton, QWidget
 
 from edgestudio.model.picture.groups import Hierarchy
 from edgestudio.ui.graph.overlay import Overlay
 from edgestudio.ui.graph.search_bar import SearchBar
 from edgestudio.ui.widgets.buttons import IconButton
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.text import label
 
@@ -57,7 +58,7 @@ class GraphToolbar(QWidget):
             "dimensions", "Set open dimensions, such as the batch", "graph-dimensions-button"
         )
         self.dimensions.hide()
-        self.side = IconButton("side", "Properties and layers (Ctrl+Enter)", "graph-side-toggle")
+        self.side = IconButton("side", "Node and layers (Ctrl+Enter)", "graph-side-toggle")
         self.side.setCheckable(True)
         self.side.setChecked(True)
         self.overlays.setMinimumContentsLength(9)
@@ -181,13 +182,11 @@ def _inside(title: str) -> str:
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
-def _choice(name: str, tip: str) -> QComboBox:
-    made = QComboBox()
+def _choice(name: str, tip: str) -> ChoiceBox:
+    made = ChoiceBox(6)
     made.setObjectName(name)
     made.setToolTip(tip)
     made.setAccessibleName(tip)
-    made.setMinimumContentsLength(6)
-    made.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     made.hide()
     return made
 

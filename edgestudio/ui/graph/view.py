@@ -18,6 +18,7 @@ from PySide6.QtWidgets import QWidget
 from edgestudio.model.graph import Model
 from edgestudio.model.picture.boxes import BoxKind
 from edgestudio.model.picture.layout import Layout
+from edgestudio.runtime.format_names import format_title
 from edgestudio.ui.graph import walk
 from edgestudio.ui.graph.camera import Camera
 from edgestudio.ui.graph.canvas import Canvas
@@ -64,7 +65,9 @@ class GraphView(Canvas):
 
     def set_model(self, model: Model | None, layout: Layout) -> None:
         """Show the layout of a model's graph, from its top; `model` is not needed for painting."""
-        self.setAccessibleDescription(f"{len(layout)} boxes" + (f" of {model.format}" if model else ""))
+        self.setAccessibleDescription(
+            f"{len(layout)} boxes" + (f" of {format_title(model.format)}" if model else "")
+        )
         self._show(layout)
         self._selected = self._hovered = -1
         self._trace = self._found = None

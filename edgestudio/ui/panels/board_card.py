@@ -66,7 +66,7 @@ class BoardCard(QFrame):
         self._presence.setText(f"{word} · {row.address}:{row.port}" if has_place else word)
         self._presence.setToolTip(f"{row.address}:{row.port}")
         set_role(self._presence, role)
-        self._hardware.setText(board_words.hardware(row))
+        self._hardware.setText("\n".join(filter(None, (board_words.hardware(row), board_words.whose(row)))))
         self._abilities.setText(board_words.abilities(row))
         self._abilities.setVisible(bool(self._abilities.text()))
         self._temperature.setText(board_words.temperature(row))

@@ -81,7 +81,7 @@ class BoardTable(QTableView):
             (", ".join(board_words.running(slot) for slot in row.active) or wording.DASH, ""),
             (board_words.temperature(row), -300.0 if temperature is None else temperature),
             (board_words.hardware(row), row.hardware),
-            (f"{row.address}:{row.port}", row.address),
+            (f"{row.address}:{row.port}{' (this computer)' if row.is_here else ''}", row.address),
         ]
         for column, (text, key) in enumerate(cells):
             item = self._model.item(at, column)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from edgestudio.runtime.backend import runtime_title
 from edgestudio.studio.rows import ActiveModel, BoardRow, ModelRow
 from edgestudio.ui import wording
 from edgestudio.wire.errors import InputError
@@ -35,6 +36,12 @@ def hardware(row: BoardRow) -> str:
     return row.hardware or "Hardware not known yet"
 
 
+def whose(row: BoardRow) -> str:
+    """That a board runs on this computer although this window did not start it; "" for all others."""
+    is_guest = row.is_here and not row.is_local and not row.can_start and row.presence != "offline"
+    return "Runs on this computer, outside of this window" if is_guest else ""
+
+
 def all_running(active: Sequence[ActiveModel]) -> str:
     """One line for all that a board runs: the first of them, and how many more there are."""
     if not active:
@@ -46,7 +53,7 @@ def all_running(active: Sequence[ActiveModel]) -> str:
 def abilities(row: BoardRow) -> str:
     """The processor's architecture, where the hardware does not say it, and the runtimes."""
     arch = row.arch if row.arch != row.hardware else ""
-    return " · ".join(part for part in (arch, ", ".join(row.runtimes)) if part)
+    return " · ".join(part for part in (arch, ", ".join(map(runtime_title, row.runtimes))) if part)
 
 
 def accepts_models(row: BoardRow) -> bool:

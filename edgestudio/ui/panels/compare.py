@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QSizePolicy,
@@ -20,12 +19,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from edgestudio.runtime.format_names import format_title
 from edgestudio.studio.rows import ModelRow
 from edgestudio.ui import wording
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.graph.difference import WORDS, Difference, counts, differences, value_text
 from edgestudio.ui.late import LatePage, build
 from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.text import label
@@ -89,12 +90,10 @@ class ComparePanel(QWidget):
         self._desk, self._diff = desk, diff
         self._pair: tuple[str, str] = ("", "")
         self._state = label("", "muted", wraps=True, name="compare-state")
-        self.left, self.right = QComboBox(), QComboBox()
+        self.left, self.right = ChoiceBox(), ChoiceBox()
         for box, name, title in ((self.left, "compare-a", "Model A"), (self.right, "compare-b", "Model B")):
             box.setObjectName(name)
             box.setAccessibleName(title)
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(8)
             box.currentIndexChanged.connect(lambda _: self._show())
         self._build()
         store = desk.stores.models
@@ -171,7 +170,7 @@ class ComparePanel(QWidget):
             box.blockSignals(True)
             box.clear()
             for each in rows:
-                kind = each.recipe or (each.format if names.count(each.name) > 1 else "")
+                kind = (each.recipe or format_title(each.format)) if names.count(each.name) > 1 else ""
                 box.addItem(f"{each.name}{f' ({kind})' if kind else ''}", each.sha256)
             box.setCurrentIndex(max(0, box.findData(chosen)))
             box.blockSignals(False)

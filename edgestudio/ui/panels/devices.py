@@ -20,7 +20,14 @@ MENU = (
     "board.capture", "", "board.unpair", "board.start",
     "board.stop", "board.forget",
 )  # fmt: skip
-_ADD_MENU = ("board.add_simulated", "board.add_this_computer", "board.add_address", "", "help.doctor")
+_ADD_MENU = (
+    "board.add_simulated",
+    "board.add_this_computer",
+    "board.add_address",
+    "board.watch_broker",
+    "",
+    "help.doctor",
+)
 _EMPTY, _CARDS, _TABLE = range(3)
 _LEAST_PX = 100
 

@@ -8,6 +8,7 @@ from typing import Any
 from PySide6.QtCore import QMimeData, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 
+from edgestudio.runtime.format_names import format_title
 from edgestudio.studio.library.search import parse_search
 from edgestudio.studio.rows import ModelRow
 from edgestudio.studio.stores import Store
@@ -27,7 +28,7 @@ def caption(row: ModelRow) -> str:
     version = [f"v{row.version}"] if row.version else []
     if row.recipe:
         return " · ".join([*version, row.recipe, *row.tags])
-    parts = [*version, wording.format_title(row.format) or "reading …"]
+    parts = [*version, format_title(row.format) or "reading …"]
     if row.summary.get("parameters") is not None:
         parts.append(f"{wording.count(row.summary['parameters'])} parameters")
     return " · ".join([*parts, *row.tags])
@@ -49,7 +50,7 @@ def measured_of(row: ModelRow, store: Store[ModelRow]) -> Mapping[str, Any]:
 def figures(row: ModelRow, measured: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Format, size, accuracy and latency as texts."""
     return (
-        wording.format_title(row.format) if row.format else wording.DASH,
+        format_title(row.format) if row.format else wording.DASH,
         wording.size(row.size_bytes),
         wording.accuracy(measured.get("accuracy")),
         wording.latency(measured.get("latency_ms")),

@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
-    QComboBox,
     QFrame,
     QHBoxLayout,
     QProgressBar,
@@ -26,6 +25,7 @@ from edgestudio.ui.desk import Desk
 from edgestudio.ui.panels.recipe_advice import RecipeAdvice
 from edgestudio.ui.panels.recipe_form import RecipeForm
 from edgestudio.ui.widgets.buttons import Button
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.code import CodeBlock
 from edgestudio.ui.widgets.file_field import FileField
 from edgestudio.ui.widgets.text import ElidedLabel, breakable, label, set_role
@@ -109,11 +109,10 @@ class RecipePanel(QWidget):
         self._subject = ElidedLabel("", "title")
         self._subject.setObjectName("recipe-subject")
         column.addWidget(self._subject)
-        self.recipes = QComboBox()
+        self.recipes = ChoiceBox()
         self.recipes.setObjectName("recipe-choice")
         self.recipes.setAccessibleName("Recipe")
         self.recipes.setMaxVisibleItems(16)
-        self.recipes.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         for document in self._choices:
             self.recipes.addItem(document["title"] or document["name"], document["name"])
         self.recipes.currentIndexChanged.connect(lambda _: self._choose())

@@ -6,15 +6,12 @@ import csv
 import io
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
+    QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QMenu,
     QStackedWidget,
     QTableView,
@@ -23,44 +20,18 @@ from PySide6.QtWidgets import (
 )
 
 from edgestudio.studio.rows import ReportRow
-from edgestudio.ui import icons, theme, wording
+from edgestudio.ui import theme
 from edgestudio.ui.desk import Desk
+from edgestudio.ui.panels.report_table import NODE_ROLE, fill, look
 from edgestudio.ui.widgets.buttons import Button, IconButton
+from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.code import copy_to_clipboard
 from edgestudio.ui.widgets.empty import EmptyState
+from edgestudio.ui.widgets.flow import WrapLayout
 from edgestudio.ui.widgets.text import IconLabel, label, set_role
 
 # What stands before a title that does not say its kind.
 KINDS = {"check": "Target check: ", "diff": "Differences: "}
-TITLES = {
-    "op": "Operator", "count": "Count", "status": "Status", "reason": "Reason", "remedy": "Remedy", "change": "Change",
-    "name": "Name", "severity": "Weight", "text": "What was found", "node": "Layer", "operator": "Operator",
-    "sqnr_db": "SQNR, dB", "max_abs": "Largest error", "is_suspect": "Keep in float",
-}  # fmt: skip
-# Words that say how something is: icon and colour role beside the word, never the colour alone.
-_GOOD, _NOTED, _WARNED, _BAD = (
-    ("success", "good"),
-    ("info", "muted"),
-    ("warning", "warning"),
-    ("error", "bad"),
-)
-LOOKS = {
-    "supported": _GOOD, "partial": _WARNED, "unsupported": _BAD, "unknown": ("unknown", "muted"),
-    "runs": _GOOD, "runs with limits": _WARNED, "does not run": _BAD,
-    "ok": _GOOD, "good": _GOOD, "info": _NOTED, "warning": _WARNED, "error": _BAD,
-    "identical": _GOOD, "added": ("add", "good"), "removed": ("minus", "bad"), "changed": ("compare", "warning"),
-}  # fmt: skip
-_WIDE = ("reason", "remedy", "text", "name", "node")
-
-
-def look(word: str) -> tuple[str, str]:
-    """Icon and role of a word of status; neutral for one that is not known."""
-    first = word.lower().split()[0] if word.strip() else ""
-    return LOOKS.get(word.lower(), LOOKS.get(first, _NOTED))
-
-
-_OPERATOR_PX = 170
-_NODE_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
 class ReportsPanel(QWidget):
@@ -98,12 +69,24 @@ class ReportsPanel(QWidget):
         self._notes.setText("\n".join(row.notes))
         self._notes.setVisible(bool(row.notes))
         parts = self._parts_of(row)
-        self.parts.setVisible(bool(parts))
-        self.parts.setText(
-            "Open the failing part" if len(parts) == 1 else f"Open a failing part ({len(parts)}) …"
-        )
-        self._fill(row)
+        for button in (self.parts, self.export):
+            button.setVisible(bool(parts))
+        is_one = len(parts) == 1
+        self.parts.setText("Open the failing part" if is_one else f"Open a failing part ({len(parts)}) …")
+        self.export.setText("Export the failing part …" if is_one else "Export the failing parts …")
+        fill(self.table, row)
         self._pages.setCurrentIndex(1)
+
+    def export_of(self, model: str | None) -> None:
+        """Show the newest check of a model that found parts that fail, and ask where to keep them."""
+        found = [
+            row for row in self._desk.stores.reports.rows() if row.subject == model and self._parts_of(row)
+        ]
+        if found:
+            row = max(found, key=lambda each: each.time)
+            self.choice.setCurrentIndex(self.choice.findData(row.id))
+            self.show_report(row)
+            self._export_parts()
 
     def _build(self) -> None:
         self._title = label("", "title", wraps=True, name="reports-title")
@@ -113,10 +96,11 @@ class ReportsPanel(QWidget):
         self._notes.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.parts = Button("", "reports-parts", icon="graph", run=self._open_parts)
         self.parts.setToolTip("The smallest part that fails the same check, as a model of its own")
-        self.choice = QComboBox()
+        self.export = Button("", "reports-export", icon="export", run=self._export_parts)
+        self.export.setToolTip("Keep it as a file, for instance to send it to those who make the runtime")
+        self.choice = ChoiceBox(24)
         self.choice.setObjectName("reports-choice")
         self.choice.setAccessibleName("Which report is shown")
-        self.choice.setMinimumContentsLength(24)
         self.choice.activated.connect(self._chosen)
         self.table = QTableView()
         self.table.setObjectName("reports-table")
@@ -133,7 +117,6 @@ class ReportsPanel(QWidget):
         head.setSpacing(8)
         head.addWidget(self._verdict_icon)
         head.addWidget(self._verdict, 1)
-        head.addWidget(self.parts)
         head.addWidget(self.choice)
         head.addWidget(IconButton("copy", "Copy the table as CSV", "reports-copy", self._copy))
         inside = QWidget()
@@ -143,6 +126,10 @@ class ReportsPanel(QWidget):
         column.addWidget(self._title)
         column.addLayout(head)
         column.addWidget(self._notes)
+        buttons = WrapLayout(spacing=8)
+        buttons.addWidget(self.parts)
+        buttons.addWidget(self.export)
+        column.addLayout(buttons)
         column.addWidget(self.table, 1)
         self._pages = QStackedWidget()
         self._pages.addWidget(
@@ -157,33 +144,6 @@ class ReportsPanel(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self._pages)
-
-    def _fill(self, row: ReportRow) -> None:
-        model = QStandardItemModel(len(row.rows), len(row.columns), self.table)
-        model.setHorizontalHeaderLabels([TITLES.get(each, each.capitalize()) for each in row.columns])
-        nodes = _nodes(row)
-        for at, cells in enumerate(row.rows):
-            for column, (name, value) in enumerate(zip(row.columns, cells, strict=True)):
-                item = _item(name, value)
-                item.setData(nodes[at] if at < len(nodes) else None, _NODE_ROLE)
-                model.setItem(at, column, item)
-        old = self.table.model()
-        self.table.setModel(model)
-        if old is not None:
-            old.deleteLater()
-        head = self.table.horizontalHeader()
-        for column, name in enumerate(row.columns):
-            mode = (
-                QHeaderView.ResizeMode.Stretch if name in _WIDE else QHeaderView.ResizeMode.ResizeToContents
-            )
-            head.setSectionResizeMode(column, mode)
-            if name in ("op", "operator"):  # long names leave room for what is said about them
-                head.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
-                wanted = max(self.table.sizeHintForColumn(column) + 12, head.sectionSizeHint(column))
-                self.table.setColumnWidth(column, min(_OPERATOR_PX, wanted))
-        head.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        head.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
-        self.table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
 
     def _arrived(self, row: ReportRow) -> None:
         at = self.choice.findData(row.id)
@@ -223,8 +183,28 @@ class ReportsPanel(QWidget):
             )
         menu.popup(self.parts.mapToGlobal(QPoint(0, self.parts.height() + 2)))
 
+    def _export_parts(self) -> None:
+        """Ask where the parts that fail are to be kept: one as a file, several in a folder."""
+        row = self._shown
+        parts = self._parts_of(row) if row else []
+        if row is None or not parts:
+            return
+        dialog = QFileDialog(self, self.export.text().rstrip(" …"))
+        dialog.setObjectName("reports-export-dialog")
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if len(parts) == 1:
+            dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+            dialog.setDefaultSuffix(parts[0].suffix.removeprefix("."))
+            dialog.selectFile(parts[0].name)
+        else:
+            dialog.setFileMode(QFileDialog.FileMode.Directory)
+            dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        export = partial(self._desk.run, "model.export_failing", report=row.id)
+        dialog.fileSelected.connect(lambda name: export(path=Path(name)))
+        dialog.open()
+
     def _activated(self, index: QModelIndex) -> None:
-        node = index.data(_NODE_ROLE)
+        node = index.data(NODE_ROLE)
         if self._shown is not None and node is not None:
             self.node_wanted.emit(self._shown.subject, node)
 
@@ -240,36 +220,3 @@ class ReportsPanel(QWidget):
         writer.writerow(self._shown.columns)
         writer.writerows(self._shown.rows)
         copy_to_clipboard(text.getvalue())
-
-
-def _nodes(row: ReportRow) -> list[int | str | None]:
-    """What each row of a report is about in the model's graph: the first node's number, a node's name, or nothing."""
-    if row.kind == "sensitivity" and "node" in row.columns:
-        at = row.columns.index("node")
-        return [str(cells[at]) for cells in row.rows]
-    if row.kind == "diff":
-        places = (
-            ("added", "index"),
-            ("removed", ""),
-            ("changed", "b"),
-        )  # what was removed is not in this model
-        rows = [(each, key) for kind, key in places for each in row.result.get(kind) or ()]
-        return [each.get(key) if isinstance(each, dict) else None for each, key in rows]
-    found = [*(row.result.get("findings") or ()), *(row.result.get("operators") or ())]
-    return [next(iter(each.get("nodes") or ()), None) if row.kind == "check" else None for each in found]
-
-
-def _item(name: str, value: Any) -> QStandardItem:
-    item = QStandardItem()
-    if isinstance(value, bool):
-        item.setText("yes" if value else "")
-    elif isinstance(value, float):
-        item.setText(f"{value:.4g}")
-        item.setData(value, Qt.ItemDataRole.UserRole)
-    else:
-        item.setText(wording.DASH if value is None else str(value))
-    if name in ("status", "severity", "change"):
-        icon, role = look(str(value))
-        item.setIcon(icons.icon(icon, role))
-    item.setToolTip(item.text())
-    return item
