@@ -6,6 +6,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QTabWidget, QWidget
 
 from edgestudio.ui.widgets.buttons import IconButton
+from edgestudio.ui.widgets.focus import enter
 from edgestudio.ui.widgets.text import label
 
 AREAS = {
@@ -116,7 +117,7 @@ class Docks(QObject):
     def bring_forward(self, name: str) -> None:
         """Show a dock, in front of those that share its place, and give it the focus."""
         self.peek(name)
-        self._docks[name].widget().setFocus(Qt.FocusReason.ShortcutFocusReason)
+        enter(self._docks[name].widget())
 
     def peek(self, name: str) -> None:
         """Show a dock in front, without taking the focus from where the user is."""
@@ -126,6 +127,11 @@ class Docks(QObject):
     def is_in_front(self, name: str) -> bool:
         """True for a dock that is seen: not hidden, and no other one before it."""
         return name in self._in_front
+
+    def hides(self, widget: QWidget | None) -> bool:
+        """Whether something is in a dock that lies behind another one: Qt counts that as visible."""
+        docks = (dock for name, dock in self._docks.items() if name not in self._in_front)
+        return widget is not None and any(dock.isAncestorOf(widget) for dock in docks)
 
     def turn(self, name: str) -> None:
         """Bring a dock forward, or fold its place away when it is what is seen there."""

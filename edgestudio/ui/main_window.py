@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QCloseEvent, QShowEvent
-from PySide6.QtWidgets import QMainWindow, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 
 from edgestudio.studio.boards.telemetry import TelemetryService
 from edgestudio.studio.rows import ModelRow
@@ -45,9 +45,11 @@ from edgestudio.ui.toolbar import MainToolbar
 from edgestudio.ui.tray import TraySwitches
 from edgestudio.ui.widgets.command_palette import CommandPalette
 from edgestudio.ui.widgets.drop_veil import DropVeil
+from edgestudio.ui.widgets.focus import enter
 from edgestudio.ui.widgets.pages import Pages
 from edgestudio.ui.window_commands import window_commands
 
+_MOST_STOPS = 500
 TABS = ("welcome", "graph", "results", "compare", "reports", "dashboard")
 
 
@@ -100,6 +102,11 @@ class MainWindow(QMainWindow):
         """Show a tab of the centre."""
         self.tabs.setCurrentIndex(TABS.index(tab))
 
+    def _go_to(self, tab: str) -> None:
+        """Show a tab because the user asked for it: the keyboard goes along."""
+        self.turn_to(tab)
+        enter(self.tabs.currentWidget())
+
     def open_files(self, files: list[Path]) -> None:
         """Open what was dropped or given."""
         if files:
@@ -119,6 +126,15 @@ class MainWindow(QMainWindow):
             self.layouts.remember_default()
             self.layouts.restore()
 
+    def focusNextPrevChild(self, next: bool) -> bool:  # noqa: A002, FBT001 - Qt's signature
+        """Tab passes over what lies in a dock behind another one."""
+        for _ in range(_MOST_STOPS):
+            if not super().focusNextPrevChild(next):
+                return False
+            if not self.docks.hides(QApplication.focusWidget()):
+                break
+        return True
+
     def closeEvent(self, event: QCloseEvent) -> None:
         """Close when nothing would be lost by it; `may_close` asks otherwise."""
         if self.may_close():
@@ -137,6 +153,7 @@ class MainWindow(QMainWindow):
         self.compare = ComparePanel(desk, requests.diff)
         self.reports = ReportsPanel(desk)
         self.reports.node_wanted.connect(self._show_node)
+        desk.dialogs["optimize.run"] = self._optimize
         desk.dialogs["model.export_failing"] = self._export_failing
         self.dashboard = LatePage("dashboard-page", self._make_dashboard)
         pages: tuple[QWidget, ...] = (
@@ -160,7 +177,7 @@ class MainWindow(QMainWindow):
         desk = self.desk
         self.docks = Docks(self)
         self.library = LibraryPanel(desk)
-        self.library.model_opened.connect(lambda sha256: self.turn_to("graph"))
+        self.library.model_opened.connect(lambda sha256: self._go_to("graph"))
         self.devices = DevicesPanel(desk)
         self.recipe = RecipePanel(desk)
         panels: dict[str, QWidget] = {
@@ -181,7 +198,7 @@ class MainWindow(QMainWindow):
             shows[name] = partial(self.docks.bring_forward, name)
             views[f"toggle-{name}"] = partial(self.docks.toggle, name)
         for name in TABS:
-            shows[name] = partial(self.turn_to, name)
+            shows[name] = partial(self._go_to, name)
         shows["find"] = self._find
         shows["model"] = shows["properties"]
         shows["properties"] = self._show_properties
@@ -218,6 +235,13 @@ class MainWindow(QMainWindow):
             page.panel.show_properties()
         else:
             self.docks.bring_forward("properties")
+
+    def _optimize(self) -> None:
+        """Show the form; asked for again from within it, run the recipe."""
+        if self.recipe.isVisible() and self.recipe.isAncestorOf(self.focusWidget()):
+            self.recipe.run()
+        else:
+            self.docks.bring_forward("recipe")
 
     def _export_failing(self) -> None:
         self.turn_to("reports")

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QMenu, QSizePolicy, QToolBar, QToolButton, QWidget
 from edgestudio.ui import icons, theme
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.menus import MenuSet
-from edgestudio.ui.widgets.buttons import Button, IconButton
+from edgestudio.ui.widgets.buttons import Button, IconButton, ToolButton
 
 _PATH = ("model.open", "optimize.run", "board.push")
 _SHORT = {"model.open": "Open", "optimize.run": "Shrink", "board.push": "Install"}
@@ -25,7 +25,7 @@ class MainToolbar(QToolBar):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         for command_id in _PATH:
-            button = QToolButton()
+            button = ToolButton()
             button.setDefaultAction(menus.actions[command_id])
             button.setText(_SHORT[command_id])
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -34,14 +34,19 @@ class MainToolbar(QToolBar):
             menus.actions[command_id].setIconText(_SHORT[command_id])
             self.addWidget(button)
         self.addSeparator()
-        self._board = QToolButton()
+        self._board = ToolButton()
         self._board.setText("Add board")
         self._board.setObjectName("toolbar-add-board")
         self._board.setAccessibleName("Add a board")
         self._board.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self._board.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self._board)
-        for command_id in ("board.add_simulated", "board.add_this_computer", "board.add_address"):
+        for command_id in (
+            "board.add_simulated",
+            "board.add_this_computer",
+            "board.add_address",
+            "board.watch_broker",
+        ):
             menu.addAction(menus.actions[command_id])
         self._board.setMenu(menu)
         self.addWidget(self._board)

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from edgestudio.ui import icons, theme
 from edgestudio.ui.docks import TRAY, Docks
+from edgestudio.ui.widgets.buttons import ToolButton
 
 _ICONS = {"timeline": "push", "jobs": "jobs", "notices": "notices"}
 
@@ -24,7 +25,7 @@ class TraySwitches(QWidget):
         row.setSpacing(2)
         self._buttons: dict[str, QToolButton] = {}
         for name in TRAY:
-            button = QToolButton()
+            button = ToolButton()
             button.setObjectName(f"tray-{name}")
             button.setCheckable(True)
             button.setProperty("kind", "tray")

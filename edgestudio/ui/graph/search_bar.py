@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, QTimer, Signal
+from PySide6.QtCore import QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
@@ -25,22 +25,25 @@ _HELP = (
 
 
 class _Field(QLineEdit):
-    """A line that tells Enter from Shift+Enter, and Escape."""
+    """A line that tells Enter from Shift+Enter, and Escape; `left` towards what is searched."""
 
     stepped = Signal(int)
     cleared = Signal()
+    left = Signal()
 
     def sizeHint(self) -> QSize:
         """Little: it fills up its row, and is no reason to begin a second one."""
         return QSize(_LEAST_PX, super().sizeHint().height())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter steps on, Shift+Enter back, Escape clears."""
-        if event.key() in (0x01000004, 0x01000005):  # Return, Enter
-            self.stepped.emit(-1 if event.modifiers().value & 0x02000000 else 1)
-        elif event.key() == 0x01000000 and self.text():  # Escape
+        """Enter steps on, Shift+Enter back, Escape clears and then leaves, as Down does."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.stepped.emit(-1 if event.modifiers() & Qt.KeyboardModifier.ShiftModifier else 1)
+        elif event.key() == Qt.Key.Key_Escape and self.text():
             self.clear()
             self.cleared.emit()
+        elif event.key() in (Qt.Key.Key_Escape, Qt.Key.Key_Down):
+            self.left.emit()
         else:
             super().keyPressEvent(event)
 

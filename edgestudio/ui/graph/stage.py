@@ -93,6 +93,7 @@ class GraphStage(QWidget):
         split.setStretchFactor(1, 0)
         split.setCollapsible(0, False)
         self.toolbar.side.toggled.connect(self._side_toggled)
+        self.toolbar.search.field.left.connect(self.view.setFocus)
         whole = QWidget()
         down = QVBoxLayout(whole)
         down.setContentsMargins(0, 0, 0, 0)

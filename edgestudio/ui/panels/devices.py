@@ -14,6 +14,7 @@ from edgestudio.ui.panels.board_table import BoardTable
 from edgestudio.ui.widgets.buttons import Button, IconButton
 from edgestudio.ui.widgets.empty import EmptyState
 from edgestudio.ui.widgets.flow import FlowLayout
+from edgestudio.ui.widgets.focus import follow
 
 MENU = (
     "board.pair", "board.push", "board.push_options", "board.rollback", "", "view.dashboard", "board.bench",
@@ -130,6 +131,7 @@ class DevicesPanel(QWidget):
             card.show_row(row)
             if is_moved:
                 self._order()
+                self._choose_own(row)
             return
         card = BoardCard(row, self._freshness)
         card.chosen.connect(lambda board: self._desk.selected.select_boards(board))
@@ -142,6 +144,10 @@ class DevicesPanel(QWidget):
         self._flow.addWidget(card)
         self._order()
         self._show_page()
+        self._choose_own(row)
+
+    def _choose_own(self, row: BoardRow) -> None:
+        """Commands act on a board of the user's own rather than on one that happens to be on the network."""
         chosen = self._desk.stores.boards.get(self._desk.selected.board)
         if chosen is None or (_is_ours(row) and not _is_ours(chosen)):
             self._desk.selected.select_boards(row.id)
@@ -149,7 +155,11 @@ class DevicesPanel(QWidget):
     def _order(self) -> None:
         """The user's own boards before those that merely happen to be on the network."""
         ours = [card for card in self.cards.values() if _is_ours(card.row)]
-        self._flow.arrange([*ours, *(card for card in self.cards.values() if card not in ours)])
+        ordered = [*ours, *(card for card in self.cards.values() if card not in ours)]
+        self._flow.arrange(ordered)
+        last: QWidget = self._add
+        for card in ordered:
+            last = follow(last, card)
 
     def _take(self, row: BoardRow) -> None:
         self.table.take(row.id)

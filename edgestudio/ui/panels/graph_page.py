@@ -33,6 +33,7 @@ class GraphPage(QWidget):
             )
         )
         self._stack.addWidget(self.panel)
+        self.setFocusProxy(self.panel.view)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self._stack)

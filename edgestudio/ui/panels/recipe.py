@@ -28,6 +28,7 @@ from edgestudio.ui.widgets.buttons import Button
 from edgestudio.ui.widgets.choice_box import ChoiceBox
 from edgestudio.ui.widgets.code import CodeBlock
 from edgestudio.ui.widgets.file_field import FileField
+from edgestudio.ui.widgets.focus import follow
 from edgestudio.ui.widgets.text import ElidedLabel, breakable, label, set_role
 
 _FIRST_CHOICE = "int8-static"
@@ -242,6 +243,7 @@ class RecipePanel(QWidget):
         row = self._row()
         self._description.setText(document["description"])
         self.form.show_recipe(document, row.format if row else None)
+        follow(self.doctor, self.form)
         self._refresh()
 
     def _follow(self) -> None:

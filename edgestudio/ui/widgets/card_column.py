@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
+from edgestudio.ui.widgets.focus import follow
+
 Card = TypeVar("Card", bound=QWidget)
 
 
@@ -34,6 +36,7 @@ class CardColumn(QStackedWidget, Generic[Card]):
         """Put a new card on top and show it."""
         self.cards[key] = card
         self._column.insertWidget(0, card)
+        follow(self._scroll, card)
         self._scroll.verticalScrollBar().setValue(0)
         self.setCurrentIndex(1)
 
