@@ -75,8 +75,6 @@ class AskDialog(Sheet):
     def showEvent(self, event: QShowEvent) -> None:
         """The first field can be typed into at once."""
         super().showEvent(event)
-        self.raise_()
-        self.activateWindow()
         first = next(iter(self._fields.values()), None)
         if first is not None:
             first.setFocus(Qt.FocusReason.ActiveWindowFocusReason)

@@ -8,7 +8,7 @@ from typing import Any
 
 import PySide6
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFont, QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFrame,
@@ -64,6 +64,12 @@ class Sheet(QDialog):
         column.setSpacing(0)
         column.addWidget(scroll, 1)
         column.addWidget(foot)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Keys go to it at once, also where no window manager sees to that."""
+        super().showEvent(event)
+        self.raise_()
+        self.activateWindow()
 
     def add_close(self, text: str = "Close") -> None:
         """The button that closes."""

@@ -22,6 +22,8 @@ TITLES = {"timeline": "Deployments", "properties": "Model"}
 TRAY = ("timeline", "jobs", "notices")
 """Share one place at the foot, folded away until something happens there: the graph has the room meanwhile."""
 SIDE = ("recipe", "properties")
+_LEAST_SIDE_PX = 216
+"""Narrower, their fields and buttons would be cut off, since they scroll up and down alone."""
 _ROOM_FOR_ALL_PX = 1100
 """A narrower window begins without its right side; what leads there opens it."""
 
@@ -85,6 +87,8 @@ class Docks(QObject):
         dock = QDockWidget(TITLES.get(name, name.capitalize()), self._window)
         dock.setObjectName(f"dock-{name}")
         dock.setWidget(panel)
+        if name in SIDE:
+            panel.setMinimumWidth(_LEAST_SIDE_PX)
         self._docks[name] = dock
         self._window.addDockWidget(AREAS[name], dock)
         dock.dockLocationChanged.connect(lambda _: self._trim_later.start(0))

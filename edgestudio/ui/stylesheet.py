@@ -11,7 +11,7 @@ from edgestudio.assets import resource
 if TYPE_CHECKING:
     from edgestudio.ui.theme import Palette
 
-_PICTURES = ("chevron-down", "chevron-up", "chevron-right", "close", "float")
+_PICTURES = ("chevron-down", "chevron-up", "chevron-right", "chevron-left", "close", "float")
 
 
 def style_sheet(colors: Palette) -> str:

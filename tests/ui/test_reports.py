@@ -146,3 +146,13 @@ def test_a_failing_part_is_exported_where_it_is_wanted(qtbot, bench: Bench, tmp_
     dialogs[-1].reject()
     bench.stores.reports.apply(_event(dataclasses.replace(report("pi5", "runs"), result={})))
     assert not panel.export.isVisible(), "nothing fails"
+
+
+def test_columns_that_tell_nothing_leave_their_room(qtbot, bench: Bench) -> None:
+    panel = ReportsPanel(bench.desk)
+    qtbot.addWidget(panel)
+    rows = ((None, None, "unsupported", "It is of another format.", "Convert it."),)
+    bench.stores.reports.apply(_event(dataclasses.replace(report(), rows=rows)))
+    assert [panel.table.isColumnHidden(at) for at in range(5)] == [True, True, False, False, False]
+    bench.stores.reports.apply(_event(report(), "changed"))
+    assert not any(panel.table.isColumnHidden(at) for at in range(5))

@@ -56,6 +56,9 @@ def fill(table: QTableView, row: ReportRow) -> None:
     table.setModel(model)
     if old is not None:
         old.deleteLater()
+    for column, name in enumerate(row.columns):  # what no row tells leaves its room to the sentences
+        is_told = any(cells[column] not in (None, "") for cells in row.rows)
+        table.setColumnHidden(column, name in ("op", "count") and not is_told)
     head = table.horizontalHeader()
     for column, name in enumerate(row.columns):
         mode = QHeaderView.ResizeMode.Stretch if name in _WIDE else QHeaderView.ResizeMode.ResizeToContents

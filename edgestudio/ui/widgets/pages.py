@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import QSize
 from PySide6.QtWidgets import QTabWidget, QWidget
 
-_LEAST = QSize(440, 300)
+_LEAST = QSize(376, 300)
 
 
 class Pages(QTabWidget):
