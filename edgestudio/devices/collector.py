@@ -117,9 +117,8 @@ class Collector:
         where = wire.topic(self._way.fleet, board_id, wire.ACK)
         await client.publish(where, message, qos=1, timeout=PUBLISH_S)
         task = asyncio.current_task()
-        if (
-            task is not None and task.cancelling()
-        ):  # which waiting for an answer that came just then has swallowed
+        # Waiting for an answer that came just then may have swallowed it. Python 3.10 does not tell.
+        if task is not None and hasattr(task, "cancelling") and task.cancelling():
             raise asyncio.CancelledError
 
     async def _board(self, board_id: str) -> _Board:

@@ -15,6 +15,7 @@ from edgestudio.studio.bus import RowEvent
 from edgestudio.studio.paths import Paths
 from edgestudio.ui.app import App
 from edgestudio.wire.errors import DeviceError
+from tests.patience import PATIENCE
 from tests.ui.parts import SOURCE, active, board, model
 
 
@@ -31,6 +32,7 @@ def app(qtbot, tmp_path: Path) -> Iterator[App]:
     yield made
     made.window.may_close = lambda: True
     made.window.close()
+    made.loop.submit(made.studio.monitor.stop()).result(20 * PATIENCE)  # the dashboard opened the history
     assert made.close()
     made.window.deleteLater()
 

@@ -28,6 +28,7 @@ from edgestudio.studio.rows import JobRow
 from edgestudio.ui import menu_order, theme
 from edgestudio.ui.app import App
 from edgestudio.wire.errors import RefusedError
+from tests.patience import PATIENCE
 from tests.ui.parts import SOURCE, board, deployment, model, variant
 
 
@@ -41,6 +42,7 @@ def app(qtbot, tmp_path: Path) -> Iterator[App]:
     yield made
     made.window.may_close = lambda: True
     made.window.close()
+    made.loop.submit(made.studio.monitor.stop()).result(20 * PATIENCE)  # the dashboard opened the history
     assert made.close()
     made.window.deleteLater()
 
