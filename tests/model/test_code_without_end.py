@@ -67,3 +67,16 @@ def test_many_calls_and_branches_are_followed(tmp_path: Path) -> None:
     assert found["nodes"] == 2400
     assert found["subgraphs"] == 400
     assert [value["name"] for value in found["outputs"]] == ["x", "If.4800"]
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        "a = torch.mul(3, 3)\n" + "a = torch.mul(a, a)\n" * 200 + "return torch.zeros([a])",
+        "".join(f"{'  ' * at}for i{at} in range(8):\n" for at in range(12))
+        + "  " * 12
+        + "y = torch.relu(x)\nreturn x",
+    ],
+)
+def test_numbers_and_rounds_that_grow_without_end_are_left_open(tmp_path: Path, forward: str) -> None:
+    assert inspect_file(_archive(tmp_path / "made.pt", forward))["format"] == "torchscript"

@@ -30,6 +30,7 @@ NEWEST_OPSET = 28
 NEWEST_IR = 14
 STANDARD_DOMAINS = {"", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training"}
 _CACHED_BYTES = 256
+_MOST_LETTERS = 200
 _FEW = 4
 """Real numbers are kept only as literals of the computation; whole ones are shapes and axes, which are longer."""
 
@@ -87,7 +88,9 @@ class _Reader:
         ir_version = message.integer(1)
         self._judge(opsets, ir_version)
         self.warnings += self.external.warnings()
-        producer = f"{message.text(2)} {message.text(3)}".strip()
+        # Some producers write pages of how they were built into their version.
+        words = (message.text(2).split("\n")[0], message.text(3).strip().split("\n")[0])
+        producer = " ".join(words).strip()[:_MOST_LETTERS]
         metadata = {entry.text(1): entry.text(2) for entry in message.messages(14)}
         for number, key in ((4, "domain"), (6, "description")):
             if message.text(number):

@@ -150,7 +150,7 @@ class CodeReader(NodeWriter):
     def _loop(self, place: Place, statement: ast.While | ast.For) -> None:
         if isinstance(statement, ast.For):
             test = self._value(place, statement.iter)
-            if isinstance(test, range):
+            if isinstance(test, range) and self._budget.may_write_out(len(test)):
                 for number in test:
                     self._assign(place, statement.target, number)
                     self._body(place, statement.body)

@@ -17,6 +17,8 @@ _TWO_SIDES = {
     "floordiv": lambda a, b: a // b, "floor_divide": lambda a, b: a // b, "remainder": lambda a, b: a % b,
     "__floordiv__": lambda a, b: a // b,
 }  # fmt: skip
+_MOST = 1 << 63
+"""PyTorch's numbers have 64 bits; without a bound, code that squares a number again and again never ends."""
 _TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
 }  # fmt: skip
@@ -117,9 +119,10 @@ def _calculated(word: str, arguments: Sequence[Any]) -> Values:
     ):
         return None
     try:
-        return (int(_TWO_SIDES[word](left, right)),)
+        number = int(_TWO_SIDES[word](left, right))
     except ArithmeticError:
         return None
+    return (number,) if abs(number) < _MOST else None
 
 
 def _picked(word: str, values: tuple[Any, ...], arguments: Sequence[Any]) -> Values:

@@ -13,6 +13,7 @@ MAX_NODES = 100_000
 _MAX_STEPS = 2_000_000
 """Expressions followed and values handed on: 50,000 calls take a tenth of it, some seconds all of it."""
 _MAX_TUPLE = 10_000
+_MAX_ROUNDS = 1000
 
 
 class Methods:
@@ -116,6 +117,12 @@ class Budget:
     def __init__(self) -> None:
         self._operators = 0
         self._steps = 0
+        self._rounds = 0
+
+    def may_write_out(self, rounds: int) -> bool:
+        """True while loops of few rounds are still written out: within each other they would be very many."""
+        self._rounds += rounds
+        return self._rounds <= _MAX_ROUNDS
 
     def operator(self) -> int:
         """The number of the next operator or call; raises ValueError when there are too many."""
