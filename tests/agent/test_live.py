@@ -32,7 +32,8 @@ from edgestudio.wire.progress import Silent
 from edgestudio.wire.records import Window
 from tests.agent import releases
 from tests.patience import PATIENCE, until
-from tests.runtime.servers import model_server, mosquitto, web_server
+from tests.runtime.brokers import BROKERS, PASSWORD, USERNAME, WHO, broker
+from tests.runtime.servers import model_server, web_server
 
 DIGITS = releases.digits()
 
@@ -151,26 +152,27 @@ def test_items_posted_on_the_board_are_answered_and_acted_on(tmp_path: Path) -> 
     run(tmp_path, scenario)
 
 
-def test_mqtt_in_and_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BROKERS)
+def test_mqtt_in_and_out(tmp_path: Path, name: str) -> None:
     aiomqtt = pytest.importorskip("aiomqtt")
 
-    with mosquitto(tmp_path) as port:
+    with broker(name, tmp_path) as port:
 
         async def scenario(board: Supervisor) -> None:
-            broker = {"port": port}
+            where = {"port": port, "username": USERNAME, "password": "plant"}
             bay = await pushed(
                 board,
                 tmp_path / "r",
                 {
-                    "source": {"kind": "mqtt", "broker": broker, "topic": "camera"},
-                    "actions": [{"kind": "mqtt", "broker": dict(broker), "topic": "digit"}],
+                    "source": {"kind": "mqtt", "broker": where, "topic": "camera"},
+                    "actions": [{"kind": "mqtt", "broker": dict(where), "topic": "digit"}],
                     "queue": {"size": 16, "when_full": "block"},
                 },
             )
             await until(lambda: bay.live is not None and bay.live._intake is not None)
             assert bay.live is not None
             await asyncio.wait_for(bay.live._intake.is_connected.wait(), 20 * PATIENCE)  # type: ignore[union-attr]
-            async with aiomqtt.Client("127.0.0.1", port) as client:
+            async with aiomqtt.Client("127.0.0.1", port, **WHO) as client:
                 await client.subscribe("digit")
                 for item in DIGITS[:3]:
                     await client.publish("camera", picture(item), qos=1)
@@ -182,7 +184,7 @@ def test_mqtt_in_and_out(tmp_path: Path) -> None:
             expected = [(await board.infer("digits", {"input": item}))["label"] for item in DIGITS[:3]]
             assert labels == expected
 
-        run(tmp_path, scenario)
+        run(tmp_path, scenario, f"secrets: {{plant: {PASSWORD}}}\n")
 
 
 def test_windows_of_a_sound_run_on_a_board(tmp_path: Path) -> None:

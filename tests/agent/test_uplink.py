@@ -25,8 +25,8 @@ from edgestudio.wire import uplink as wire
 from edgestudio.wire.errors import EdgeStudioError, InputError, TrustError
 from edgestudio.wire.identity import Identity
 from tests.patience import PATIENCE, until
+from tests.runtime.brokers import BROKERS, WHO, broker, mosquitto
 from tests.runtime.mqtt_faults import Between, between
-from tests.runtime.servers import mosquitto
 
 pytest.importorskip("aiomqtt")
 
@@ -119,25 +119,26 @@ class Desk:
 
 
 def _way(port: int) -> Uplink:
-    return Uplink(host="127.0.0.1", port=port, is_tls=False, every_s=0.05)
+    return Uplink(host="127.0.0.1", port=port, is_tls=False, every_s=0.05, **WHO)
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[int]:
-    with mosquitto(tmp_path) as port:
+@pytest.fixture(params=BROKERS)
+def reached(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[int]:
+    """A broker's port."""
+    with broker(request.param, tmp_path) as port:
         yield port
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_what_is_lost_repeated_or_reordered_arrives_once_and_in_order(
-    tmp_path: Path, broker: int, seed: int
+    tmp_path: Path, reached: int, seed: int
 ) -> None:
     async def scenario() -> None:
         board = Board(tmp_path / "board")
         desk = Desk(tmp_path, board)
         board.report(200)
         chances = {"lose": 0.2, "repeat": 0.2, "reorder": 0.2}
-        async with between(broker, seed, **chances) as near, between(broker, seed + 10, **chances) as far:
+        async with between(reached, seed, **chances) as near, between(reached, seed + 10, **chances) as far:
             async with board.up(near.port), desk.listening(far.port):
                 for _ in range(10):
                     board.report(20)
@@ -192,13 +193,14 @@ def test_a_broker_with_ten_places_loses_messages_and_no_record(tmp_path: Path) -
     assert dropped[-1] > 0
 
 
-def test_a_broker_that_restarts_and_a_studio_that_stays_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BROKERS)
+def test_a_broker_that_restarts_and_a_studio_that_stays_away(tmp_path: Path, name: str) -> None:
     async def scenario() -> None:
         board = Board(tmp_path / "board")
         desk = Desk(tmp_path, board)
         board.report(400)  # more than may be under way at once
         with contextlib.ExitStack() as brokers:
-            port = brokers.enter_context(mosquitto(tmp_path))
+            port = brokers.enter_context(broker(name, tmp_path))
             async with board.up(port):
                 await asyncio.sleep(
                     1.0
@@ -209,7 +211,7 @@ def test_a_broker_that_restarts_and_a_studio_that_stays_away(tmp_path: Path) -> 
                     brokers.close()
                     board.report(100)
                     await until(lambda: "uplink.failed" in board.events)
-                    brokers.enter_context(mosquitto(tmp_path, port=port))
+                    brokers.enter_context(broker(name, tmp_path, port=port))
                     await until(lambda: desk.has_all(500), 60)
                     assert "uplink.works" in board.events
                 board.report(60)
@@ -224,7 +226,7 @@ def test_a_broker_that_restarts_and_a_studio_that_stays_away(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("chances", [{}, {"lose": 0.2, "repeat": 0.1, "reorder": 0.2}], ids=["calm", "lossy"])
 def test_a_desk_that_was_closed_for_hours_has_what_another_had_long_ago(
-    tmp_path: Path, broker: int, chances: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, reached: int, chances: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool, "_CHECK_EVERY", 20)
 
@@ -244,7 +246,7 @@ def test_a_desk_that_was_closed_for_hours_has_what_another_had_long_ago(
             pytest.fail(f"{places} of {board.recorder.last_seq}")
 
         board.report(30)
-        async with between(broker, 5, **chances) as far, board.up(broker):
+        async with between(reached, 5, **chances) as far, board.up(reached):
             async with one.listening(far.port):
                 async with two.listening(far.port):
                     await all_have_all(one, two)
@@ -266,7 +268,7 @@ def test_a_desk_that_was_closed_for_hours_has_what_another_had_long_ago(
     asyncio.run(scenario())
 
 
-def test_nobody_else_can_report_acknowledge_or_repeat(tmp_path: Path, broker: int) -> None:
+def test_nobody_else_can_report_acknowledge_or_repeat(tmp_path: Path, reached: int) -> None:
     import aiomqtt
 
     async def scenario() -> None:
@@ -274,7 +276,7 @@ def test_nobody_else_can_report_acknowledge_or_repeat(tmp_path: Path, broker: in
         desk, stranger = Desk(tmp_path, board), Identity.load_or_create(tmp_path / "stranger", "stranger")
         me = board.identity.fingerprint
         board.report(30)
-        async with aiomqtt.Client("127.0.0.1", broker) as evil, board.up(broker):
+        async with aiomqtt.Client("127.0.0.1", reached, **WHO) as evil, board.up(reached):
             await evil.subscribe("es/#")
             # An acknowledgement of somebody who is not paired, for other boards, and of nonsense.
             yes = wire.Acknowledgement("boot-1", 30).to_dict()
@@ -286,7 +288,7 @@ def test_nobody_else_can_report_acknowledge_or_repeat(tmp_path: Path, broker: in
                 await evil.publish(wire.topic("home", me, wire.ACK), payload, qos=1)
             await asyncio.sleep(0.4)
             assert board.recorder.acknowledged_seq() == 0
-            async with desk.listening(broker) as listening:
+            async with desk.listening(reached) as listening:
                 await until(lambda: desk.has_all(30))
                 batches = [bytes(m.payload) async for m in _first(evil, 2, wire.RECORDS)]
                 lie = wire.Batch("boot-9", 9, 31, 30, [{"k": "evt", "boot": "boot-9", "seq": 31}]).to_dict()
@@ -305,9 +307,9 @@ def test_nobody_else_can_report_acknowledge_or_repeat(tmp_path: Path, broker: in
         # An earlier life of the board that somebody kept is no news in a later one.
         later = Board(tmp_path / "board", "boot-2", 2)
         later.report(5)
-        async with later.up(broker), desk.listening(broker) as listening:
+        async with later.up(reached), desk.listening(reached) as listening:
             await until(lambda: desk.has_all(40))
-            async with aiomqtt.Client("127.0.0.1", broker) as evil:
+            async with aiomqtt.Client("127.0.0.1", reached, **WHO) as evil:
                 for payload in batches:
                     await evil.publish(wire.topic("home", me, wire.RECORDS), payload, qos=1)
             later.report(1)

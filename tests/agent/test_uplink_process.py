@@ -26,7 +26,7 @@ from edgestudio.wire.errors import RecipeError
 from edgestudio.wire.identity import Identity
 from tests.agent.test_process import CODE, running
 from tests.patience import PATIENCE, until
-from tests.runtime.servers import mosquitto
+from tests.runtime.brokers import BROKERS, WHO, Tls, broker
 
 
 class Authority:
@@ -75,24 +75,24 @@ def write(path: Path, document: dict[str, object]) -> Path:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="a whole desk takes part, which needs Python 3.11")
-def test_a_real_board_reports_through_a_broker_with_certificates(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BROKERS)
+def test_a_real_board_reports_through_a_broker_with_certificates(tmp_path: Path, name: str) -> None:
     from edgestudio.studio.paths import default_paths
 
     plant = Authority(tmp_path)
     certificate, key = plant.certificate("broker")
-    more = [f"cafile {plant.ca}", f"certfile {certificate}", f"keyfile {key}", "require_certificate true"]
     data = tmp_path / "board"
     data.mkdir(mode=0o700)
     paths = default_paths()
     paths.create()
     identity = Identity.load_or_create(paths.identity, "desk")
-    with mosquitto(tmp_path, more=more) as port:
+    with broker(name, tmp_path, tls=Tls(plant.ca, certificate, key)) as port:
 
         def way(name: str) -> dict[str, object]:
             mine, secret = plant.certificate(name)
             return {
                 "host": "127.0.0.1", "port": port, "ca_file": str(plant.ca), "certificate_file": str(mine),
-                "key_file": str(secret), "fleet": "plant", "every_s": 0.1,
+                "key_file": str(secret), "fleet": "plant", "every_s": 0.1, **WHO,
             }  # fmt: skip
 
         write(data / "board.yaml", {"uplink": way("board")})

@@ -1,20 +1,12 @@
-"""Real parts that the live pipeline's tests talk to: a web server, a broker, a server with a model."""
+"""Real parts that the live pipeline's tests talk to: a web server, a server with a model."""
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import json
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from aiohttp import web
 
 from edgestudio.runtime.backend import Session
@@ -53,46 +45,3 @@ def model_server(session: Session, asked: list[dict[str, Any]], status: list[int
         return web.json_response({"model_name": "big", "outputs": request_of(outputs)["inputs"]})
 
     return infer
-
-
-@contextmanager
-def mosquitto(
-    folder: Path, *, password: str | None = None, port: int = 0, more: Sequence[str] = ()
-) -> Iterator[int]:
-    """A real broker on loopback, with `more` lines in its configuration; gives its port. Skips where none is."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("no mosquitto here")
-    pytest.importorskip("aiomqtt")
-    port = port or _free_port()
-    lines = [f"listener {port} 127.0.0.1", "persistence false", f"user {getpass.getuser()}", *more]
-    if password is None:
-        lines.append("allow_anonymous true")
-    else:
-        file = folder / "passwords"
-        maker = shutil.which("mosquitto_passwd")
-        if maker is None:
-            pytest.skip("no mosquitto_passwd here")
-        subprocess.run([maker, "-b", "-c", str(file), "board", password], check=True, capture_output=True)
-        file.chmod(0o644)
-        lines += ["allow_anonymous false", f"password_file {file}"]
-    config = folder / "mosquitto.conf"
-    config.write_text("\n".join(lines) + "\n")
-    process = subprocess.Popen(
-        [program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-                break
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

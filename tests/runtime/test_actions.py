@@ -32,7 +32,8 @@ from edgestudio.runtime.pipeline.live import Broker
 from edgestudio.runtime.pipeline.pipeline import parse_pipeline
 from edgestudio.wire.errors import DeviceError, InputError, RecipeError
 from tests.patience import PATIENCE, until
-from tests.runtime.servers import model_server, mosquitto, web_server
+from tests.runtime.brokers import BROKERS, PASSWORD, USERNAME, WHO, broker
+from tests.runtime.servers import model_server, web_server
 
 CAT = {"label": "cat", "index": 1, "confidence": 0.9, "is_accepted": True}
 
@@ -168,15 +169,20 @@ def test_addresses_with_credentials_are_refused() -> None:
     assert public_url("https://h:8443/a?key=1#x") == "https://h:8443/a"
 
 
-def test_mqtt_publishes_and_connects_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BROKERS)
+def test_mqtt_publishes_and_connects_again(tmp_path: Path, name: str) -> None:
     aiomqtt = pytest.importorskip("aiomqtt")
+    policy = BoardPolicy(secrets={"broker": PASSWORD})
+
+    def there(port: int) -> Broker:
+        return Broker(port=port, username=USERNAME, password="broker")
 
     async def scenario(port: int) -> tuple[list[Any], dict[str, int]]:
         got: list[Any] = []
         ready = asyncio.Event()
 
         async def listen() -> None:
-            async with aiomqtt.Client("127.0.0.1", port) as client:
+            async with aiomqtt.Client("127.0.0.1", port, **WHO) as client:
                 await client.subscribe("answers/#")
                 ready.set()
                 async for message in client.messages:
@@ -184,20 +190,20 @@ def test_mqtt_publishes_and_connects_again(tmp_path: Path) -> None:
 
         listener = asyncio.get_running_loop().create_task(listen())
         await asyncio.wait_for(ready.wait(), 10 * PATIENCE)
-        action = MqttAction(kind="mqtt", broker=Broker(port=port), topic="answers/a", qos=1)
-        counts = await _delivered([action], BoardPolicy(), Told(), [CAT, CAT], 2)
+        action = MqttAction(kind="mqtt", broker=there(port), topic="answers/a", qos=1)
+        counts = await _delivered([action], policy, Told(), [CAT, CAT], 2)
         await until(lambda: len(got) == 2)
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)
         return got, counts
 
-    with mosquitto(tmp_path) as port:
+    with broker(name, tmp_path) as port:
         got, counts = asyncio.run(scenario(port))
     assert counts == {"action_sent": 2}
     assert got == [("answers/a", CAT)] * 2
     told = Told()
-    action = MqttAction(kind="mqtt", broker=Broker(port=port), topic="answers/a", timeout_ms=500)
-    assert asyncio.run(_delivered([action], BoardPolicy(), told, [CAT], 1)) == {"action_failed": 1}
+    action = MqttAction(kind="mqtt", broker=there(port), topic="answers/a", timeout_ms=500)
+    assert asyncio.run(_delivered([action], policy, told, [CAT], 1)) == {"action_failed": 1}
     assert "broker" in told.events[0][1]
 
 

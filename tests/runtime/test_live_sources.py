@@ -33,7 +33,7 @@ from edgestudio.runtime.pipeline.streams import open_feed
 from edgestudio.wire.errors import EdgeStudioError, InputError, RecipeError
 from tests.digits import digits
 from tests.patience import PATIENCE, until
-from tests.runtime.servers import mosquitto
+from tests.runtime.brokers import BROKERS, PASSWORD, USERNAME, WHO, broker
 
 
 def _wav(path: Path | io.BytesIO, samples: np.ndarray[Any, Any], rate_hz: int = 8000) -> None:
@@ -236,7 +236,8 @@ def test_http_listens_beyond_loopback_only_where_the_board_allows() -> None:
         HttpSource(kind="http", port=80)
 
 
-def test_mqtt_items_arrive_and_the_source_survives_its_broker(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BROKERS)
+def test_mqtt_items_arrive_and_the_source_survives_its_broker(tmp_path: Path, name: str) -> None:
     aiomqtt = pytest.importorskip("aiomqtt")
     got: list[bytes] = []
     events: list[str] = []
@@ -246,14 +247,14 @@ def test_mqtt_items_arrive_and_the_source_survives_its_broker(tmp_path: Path) ->
         got.append(data)
 
     async def scenario(port: int) -> None:
-        policy = BoardPolicy(secrets={"broker": "pa55"})
-        broker = Broker(port=port, username="board", password="broker")
-        source = MqttSource(kind="mqtt", broker=broker, topic="cam/+", payload="image", max_bytes=10)
+        policy = BoardPolicy(secrets={"broker": PASSWORD})
+        where = Broker(port=port, username=USERNAME, password="broker")
+        source = MqttSource(kind="mqtt", broker=where, topic="cam/+", payload="image", max_bytes=10)
         intake = MqttIntake(source, policy, offer, lambda name, text, **_: events.append(name))
         await intake.start()
         try:
             await asyncio.wait_for(intake.is_connected.wait(), 20 * PATIENCE)
-            async with aiomqtt.Client("127.0.0.1", port, username="board", password="pa55") as client:
+            async with aiomqtt.Client("127.0.0.1", port, **WHO) as client:
                 await client.publish("cam/1", b"one", qos=1)
                 await client.publish("cam/2", b"x" * 11, qos=1)
                 await client.publish("other", b"no", qos=1)
@@ -268,10 +269,10 @@ def test_mqtt_items_arrive_and_the_source_survives_its_broker(tmp_path: Path) ->
         )
         await wrong.start()
         await until(lambda: events)
-        assert "pa55" not in events[0]
+        assert PASSWORD not in events[0]
         await wrong.stop()
 
-    with mosquitto(tmp_path, password="pa55") as port:
+    with broker(name, tmp_path) as port:
         asyncio.run(scenario(port))
 
 
