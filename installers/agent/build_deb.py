@@ -18,79 +18,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import wheels  # noqa: E402 - a neighbour, which lies in no package
+import debian_files  # noqa: E402 - neighbours, which lie in no package
+import wheels  # noqa: E402
+from debian_files import DEBIAN, write  # noqa: E402
 
 ROOT = wheels.ROOT
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 PREFIX = Path("opt") / "edgestudio-agent"
-
-CONTROL = """\
-Package: edgestudio-agent
-Version: {version}
-Architecture: {architecture}
-Maintainer: The EdgeStudio developers
-Section: misc
-Priority: optional
-Depends: python3 (>= {python}), python3 (<< {next_python}), adduser
-Description: Runs models on this board and takes signed updates from a paired EdgeStudio
- Installs models atomically with a health gate and rollback, and streams honest telemetry.
-"""
-
-PREINST = """\
-#!/bin/sh
-set -e
-if [ -e /etc/systemd/system/edgestudio-agent.service ] && [ -x /opt/edgestudio-agent/bin/python ]; then
-    echo "edgestudio-agent was put here by install.sh. Remove that first: sh install.sh --remove (models stay)" >&2
-    exit 1
-fi
-"""
-
-# Compiled for the board's own Python: the agent may not write here, and would compile everything at each start.
-POSTINST = """\
-#!/bin/sh
-set -e
-if ! getent passwd edgestudio >/dev/null; then
-    adduser --quiet --system --group --home /var/lib/edgestudio --shell /usr/sbin/nologin edgestudio
-fi
-# Firmware sensors and accelerators belong to these groups, where they exist.
-for group in video render; do
-    if getent group "$group" >/dev/null; then adduser --quiet edgestudio "$group"; fi
-done
-install -d -m 0700 -o edgestudio -g edgestudio /var/lib/edgestudio
-/usr/bin/python3 -I -m compileall -q /opt/edgestudio-agent/lib >/dev/null || true
-deb-systemd-helper unmask edgestudio-agent.service >/dev/null || true
-if deb-systemd-helper --quiet was-enabled edgestudio-agent.service; then
-    deb-systemd-helper enable edgestudio-agent.service >/dev/null || true
-else
-    deb-systemd-helper update-state edgestudio-agent.service >/dev/null || true
-fi
-if [ -d /run/systemd/system ]; then
-    systemctl daemon-reload
-    deb-systemd-invoke restart edgestudio-agent.service || \\
-        echo "edgestudio-agent did not start: journalctl -u edgestudio-agent says why" >&2
-fi
-"""
-
-# Not stopped for an upgrade: the old agent serves until the new one takes over.
-PRERM = """\
-#!/bin/sh
-set -e
-if [ "$1" = remove ] && [ -d /run/systemd/system ]; then deb-systemd-invoke stop edgestudio-agent.service || true; fi
-if [ "$1" = remove ]; then find /opt/edgestudio-agent -name __pycache__ -type d -prune -exec rm -rf {} +; fi
-"""
-
-POSTRM = """\
-#!/bin/sh
-set -e
-if [ -d /run/systemd/system ]; then systemctl daemon-reload || true; fi
-if [ "$1" = remove ]; then deb-systemd-helper mask edgestudio-agent.service >/dev/null || true; fi
-if [ "$1" = purge ]; then
-    deb-systemd-helper purge edgestudio-agent.service >/dev/null || true
-    deb-systemd-helper unmask edgestudio-agent.service >/dev/null || true
-    rm -rf /var/lib/edgestudio /opt/edgestudio-agent
-    if getent passwd edgestudio >/dev/null; then deluser --quiet --system edgestudio || true; fi
-fi
-"""
 
 # Isolated: nothing from the folder in which somebody calls it is ever imported.
 LAUNCHER = """\
@@ -112,32 +46,37 @@ def version() -> str:
 
 
 def build(
-    architecture: str, python: str, out: Path, *, with_dependencies: bool = True, revision: str = ""
+    architecture: str, python: str, out: Path, *, with_dependencies: bool = True, revision: str = "1"
 ) -> Path:
     """Build the package for Debian's `architecture` (amd64, arm64) and `python` ("3.11"); return its path.
 
     `revision` is Debian's part of the version, for another build of the same sources.
     """
     out.mkdir(parents=True, exist_ok=True)
-    full_version = f"{version()}-{revision}" if revision else version()
+    full_version = f"{version()}-{revision}"
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
-        _install_libraries(tree / PREFIX / "lib", architecture, python, with_dependencies=with_dependencies)
-        _write(tree / PREFIX / "back-off.sh", (HERE / "back-off.sh").read_text("utf-8"), 0o644)
-        _write(tree / "usr" / "bin" / "edgestudio-agent", LAUNCHER, 0o755)
+        library = tree / PREFIX / "lib"
+        _install_libraries(library, architecture, python, with_dependencies=with_dependencies)
+        debian_files.tidy(library)
+        debian_files.add_documents(tree, full_version, library)
+        write(tree / PREFIX / "back-off.sh", (HERE / "back-off.sh").read_text("utf-8"), 0o755)
+        write(tree / "usr" / "bin" / "edgestudio-agent", LAUNCHER, 0o755)
         unit = tree / "lib" / "systemd" / "system" / "edgestudio-agent.service"
-        _write(unit, (HERE / "edgestudio-agent.service").read_text("utf-8"), 0o644)
-        minor = int(python.split(".")[1])
+        write(unit, (HERE / "edgestudio-agent.service").read_text("utf-8"))
+        for folder in tree.rglob("*/"):
+            folder.chmod(0o755)  # pip's own are as the umask has it
         fields = {
             "version": full_version,
             "architecture": architecture,
+            "maintainer": debian_files.maintainer(),
+            "installed_kb": debian_files.add_sums(tree),
             "python": python,
-            "next_python": f"3.{minor + 1}",
+            "next_python": f"3.{int(python.split('.')[1]) + 1}",
         }
-        _write(tree / "DEBIAN" / "control", CONTROL.format(**fields), 0o644)
-        scripts = {"preinst": PREINST, "postinst": POSTINST, "prerm": PRERM, "postrm": POSTRM}
-        for name, script in scripts.items():
-            _write(tree / "DEBIAN" / name, script, 0o755)
+        write(tree / "DEBIAN" / "control", (DEBIAN / "control").read_text("utf-8").format(**fields))
+        for script in ("preinst", "postinst", "prerm", "postrm"):
+            write(tree / "DEBIAN" / script, (DEBIAN / script).read_text("utf-8"), 0o755)
         package = out / f"edgestudio-agent_{full_version}_{architecture}_py{python}.deb"
         subprocess.run(
             ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z6", "--build", str(tree), str(package)],
@@ -163,12 +102,6 @@ def _install_libraries(library: Path, architecture: str, python: str, *, with_de
     shutil.rmtree(library / "bin", ignore_errors=True)
 
 
-def _write(path: Path, text: str, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    path.chmod(mode)
-
-
 def main() -> int:
     """Parse the arguments, build, print the path."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -181,7 +114,7 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument(
-        "--revision", default="", help="Debian's revision, for another build of these sources"
+        "--revision", default="1", help="Debian's revision, for another build of these sources"
     )
     arguments = parser.parse_args()
     if shutil.which("dpkg-deb") is None:

@@ -5,6 +5,7 @@ Needs the folder that `installers/agent/systemd_board.sh` prepares, and root for
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -138,6 +139,8 @@ def test_package_is_installed_paired_served_upgraded_and_removed(
     assert level is not None
     assert float(level[1]) < 3
 
+    _cannot_read_the_boards_key(container, desk)
+
     # An upgrade replaces the running agent; it serves again by itself. So does a reboot.
     unpacked = tmp_path / "unpacked"
     subprocess.run(["dpkg-deb", "--raw-extract", str(package), str(unpacked)], check=True, timeout=120)
@@ -151,6 +154,8 @@ def test_package_is_installed_paired_served_upgraded_and_removed(
     container.halt()
     container.boot()
     _until(lambda: _is_serving(container), "serving after a reboot")
+    _install(container, package)  # an older one over it: a person's decision, which loses nothing
+    _until(lambda: _is_serving(container), "serving after the way back")
 
     # Removed: nothing runs, everything of value stays. Installed again: as before. Purged: nothing is left.
     assert container.run("dpkg", "--remove", "edgestudio-agent").returncode == 0
@@ -161,6 +166,41 @@ def test_package_is_installed_paired_served_upgraded_and_removed(
     assert container.run("dpkg", "--purge", "edgestudio-agent").returncode == 0
     assert container.run("test", "-e", STATE).returncode != 0
     assert container.run("getent", "passwd", "edgestudio").returncode != 0
+
+
+LOOK = """\
+import json, os, sys
+sys.path.insert(0, "/opt/edgestudio-agent/lib")
+from edgestudio.agent.run import limits
+from pathlib import Path
+data = Path("/var/lib/edgestudio")
+model = next(data.glob("slots/**/*.onnx"))
+keys = [path for path in data.rglob("*") if path.is_file() and "PRIVATE KEY" in path.read_text(errors="replace")]
+reasons = limits.confine(0, os.getppid(), files=limits.Files((str(data),), (str(model.parent),), ()))
+def reach(path):
+    try:
+        return len(path.read_bytes()) > 0
+    except OSError as refused:
+        return refused.strerror
+told = json.dumps({"reasons": reasons, "model": reach(model), "keys": [reach(path) for path in keys]})
+print("walls:", told, flush=True)
+"""
+
+
+def _cannot_read_the_boards_key(container: Container, desk: Desk) -> None:
+    """The walls of a model's process hold within those of the unit: it sees its release and no key."""
+    told = desk.run("info", "board", prefix=container.on_desk).json
+    assert '"files_hidden": true' in json.dumps(told), told
+    assert '"network_cut": true' in json.dumps(told), told
+    (container.root / "usr/local/bin/look.py").write_text(LOOK)
+    _override(container, "ExecStartPre=/usr/bin/python3 -I /usr/local/bin/look.py")
+    found = json.loads(re.findall(r"^walls: (.*)$", container.journal(), re.M)[-1])
+    assert found["reasons"] == ["", ""]
+    assert found["model"] is True
+    assert found["keys"]
+    assert set(found["keys"]) == {"Permission denied"}
+    _override(container, "")
+    _until(lambda: _is_serving(container), "serving after the look")
 
 
 def test_agent_that_hangs_or_dies_comes_back_with_a_growing_pause(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import gzip
 import os
 import re
 import shutil
@@ -14,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from edgestudio.agent.main import _parser
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = ROOT / "installers" / "agent"
@@ -80,6 +84,26 @@ def test_package_runs_without_the_rest_of_the_project(package: Path, tmp_path: P
     )
     assert str(library) in result.stdout, result.stderr
     assert "--simulate" in result.stdout
+
+
+def test_package_says_what_debian_asks_of_one(package: Path) -> None:
+    documents = package / "usr/share/doc/edgestudio-agent"
+    assert "Apache-2.0" in (documents / "copyright").read_text("utf-8")
+    assert "edgestudio-agent" in gzip.decompress((documents / "changelog.Debian.gz").read_bytes()).decode()
+    assert gzip.decompress((documents / "changelog.gz").read_bytes()) == (ROOT / "CHANGELOG.md").read_bytes()
+    page = gzip.decompress((package / "usr/share/man/man1/edgestudio-agent.1.gz").read_bytes()).decode()
+    explained = set(re.findall(r"^\.BI? (--[a-z]+)", page.replace("\\-", "-"), re.M))
+    offered = {option for action in _parser()._actions if action.help != argparse.SUPPRESS
+               for option in action.option_strings if option.startswith("--")}  # fmt: skip
+    assert explained == offered - {"--help"}
+    if shutil.which("lintian") is None:
+        pytest.skip("lintian is not installed")
+    file = next(package.parent.glob("*.deb"))
+    said = subprocess.run(
+        ["lintian", "--fail-on", "none", str(file)], capture_output=True, text=True, check=True, timeout=90
+    )
+    # Overrides are for what the libraries bring, which this package is without.
+    assert not [line for line in said.stdout.splitlines() if line.startswith(("E:", "W:"))]
 
 
 def test_service_is_unprivileged_and_watched(package: Path) -> None:

@@ -270,6 +270,7 @@ def test_mqtt_items_arrive_and_the_source_survives_its_broker(tmp_path: Path, na
         await wrong.start()
         await until(lambda: events)
         assert PASSWORD not in events[0]
+        assert "check both" in events[0]
         await wrong.stop()
 
     with broker(name, tmp_path) as port:

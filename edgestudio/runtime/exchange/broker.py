@@ -23,6 +23,9 @@ MAX_UNDER_WAY = 16
 MAX_WAITING = 64
 """Messages that may wait for us; more are dropped by the client."""
 
+_REFUSALS = frozenset({4, 5, 134, 135})
+"""Bad username or password, and not authorized: up to MQTT 3.1.1, and in MQTT 5."""
+
 _log = logging.getLogger(__name__)
 _log.setLevel(
     logging.ERROR
@@ -69,9 +72,13 @@ async def _explained(client: Any, host: str, port: int) -> AsyncIterator[Any]:
         async with client:
             yield client
     except (mqtt_library().MqttError, OSError, asyncio.TimeoutError) as error:
+        code = getattr(error, "rc", None)  # a number before MQTT 5, and an object that has one since
+        is_answer = getattr(code, "value", code) in _REFUSALS
         raise DeviceError(
             f"the broker at {host}:{port} is not there or refuses: {_reason(error)}",
-            hint="Check its address, and that it runs.",
+            hint="It lets nobody in without a name and password that it knows: check both."
+            if is_answer
+            else "Check its address, and that it runs.",
             code="no-broker",
         ) from error
 
