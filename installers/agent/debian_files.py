@@ -17,7 +17,7 @@ CHANGELOG = HERE.parent.parent / "CHANGELOG.md"
 
 COPYRIGHT = """\
 EdgeStudio's agent
-Copyright: The EdgeStudio developers
+Copyright: 2026 The EdgeStudio developers
 License: Apache-2.0; Debian systems have its text in /usr/share/common-licenses/Apache-2.0
 
 The libraries that come with it belong to their own authors. Their licences, with their copyright notices, lie in the
