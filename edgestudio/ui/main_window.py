@@ -23,6 +23,7 @@ from edgestudio.ui.broker_questions import BrokerQuestions
 from edgestudio.ui.capture_questions import CaptureQuestions
 from edgestudio.ui.desk import Desk
 from edgestudio.ui.docks import AREAS, Docks
+from edgestudio.ui.file_drops import FileDrops
 from edgestudio.ui.late import LatePage, build
 from edgestudio.ui.layouts import Layouts
 from edgestudio.ui.library_questions import LibraryQuestions
@@ -87,7 +88,8 @@ class MainWindow(QMainWindow):
         self.addToolBar(MainToolbar(desk, self.menus))
         self.setStatusBar(StatusLine(desk, TraySwitches(self.docks)))
         self.palette_popup = CommandPalette(desk, self)
-        self._veil = DropVeil(self, self.open_files)
+        drops = FileDrops(desk, requests, self.devices, self.open_files)
+        self._veil = DropVeil(self, drops.aim, drops.left)
         self.attention = Attention(desk, self.docks.peek, self.turn_to, self.docks.set_count, self)
         self.layouts = Layouts(self, layout_file)
         self._learn_places()

@@ -22,5 +22,7 @@ def style_sheet(colors: Palette) -> str:
         for name in _PICTURES
     }
     pictures["check"] = resource("icons", "style", "check-white.svg").as_posix()
+    # What lies under files that hover is where they may be dropped: it stays in sight.
+    veil = "rgba({}, {}, {}, 130)".format(*bytes.fromhex(colors.selection.removeprefix("#")))
     template = Template(resource("style", "window.qss").read_text("utf-8"))
-    return template.substitute({**asdict(colors), **pictures})
+    return template.substitute({**asdict(colors), **pictures, "veil": veil})

@@ -36,6 +36,7 @@ class Gestures:
             ("a file dropped on the window opens", self.file_is_dropped),
             ("a model dropped on an unpaired board is refused with a sentence", self.drop_is_refused),
             ("a wrong pairing code is refused in place, and the right one still pairs", self.wrong_code),
+            ("a file dropped on a board is opened and installed there", self.file_is_dropped_on_a_board),
         ]
         for title, step in steps:
             try:
@@ -50,12 +51,30 @@ class Gestures:
 
     def file_is_dropped(self) -> None:
         """From another program, over the middle of the window."""
-        from PySide6.QtCore import QPoint
-
         hand = self.hand
         hand.wait("the welcome page", lambda: hand.find("welcome-sample").isEnabled(), timeout=60)
         hand.look(lambda: self.app.window.resize(1460, 960))
         hand.look(lambda: self.app.window.move(0, 0))
+        said = self._drag_a_file(hand.look(lambda: hand.middle("centre-tabs")), "file-over-the-window")
+        row = hand.wait("the dropped model", lambda: self._model(), timeout=60)
+        assert row.name == "digits"
+        assert said == "Drop to open digits.onnx"
+
+    def file_is_dropped_on_a_board(self) -> None:
+        """From another program onto a card: opened, and installed there."""
+        hand = self.hand
+        board = hand.wait("the board", self._board)
+        card = f"board-card-{board.name}"
+        end = hand.look(lambda: self._middle(hand.find(card, within=self._is_ours)))
+        said = self._drag_a_file(end, "file-over-a-board")
+        assert said == f"Drop to open digits.onnx and install it on {board.name}", said
+        hand.wait("the model to serve there", lambda: self._board().active, timeout=60)
+
+    def _drag_a_file(self, end: Any, picture: str) -> str:
+        """Drag the sample's file in from another program; what the window says while it hovers."""
+        from PySide6.QtCore import QPoint
+
+        hand = self.hand
         command = [sys.executable, "-m", "tests.journeys.drag_source", str(MODEL), *map(str, _SOURCE_AT)]
         source = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         try:
@@ -63,20 +82,24 @@ class Gestures:
             assert source.stdout.readline().strip() == "ready"
             time.sleep(0.5)
             start = QPoint(_SOURCE_AT[0] + 45, _SOURCE_AT[1] + 20)
-            end = hand.look(lambda: hand.middle("centre-tabs"))
-            veil: list[bool] = []
+            said: list[str] = []
 
             def over() -> None:
-                veil.append(hand.look(lambda: hand.find("drop-veil").isVisible()))
-                hand.photograph(self.output / "file-over-the-window.png")
+                said.append(hand.look(self._veil))
+                hand.photograph(self.output / f"{picture}.png")
 
             hand.drag(start, end, halfway=over)
-            row = hand.wait("the dropped model", lambda: self._model(), timeout=60)
+            hand.wait("the drag to end", lambda: not self._is_there("drop-veil"))
         finally:
             source.terminate()
             source.wait(10)
-        assert row.name == "digits"
-        assert veil == [True]
+        return said[0]
+
+    def _veil(self) -> str:
+        from PySide6.QtWidgets import QLabel
+
+        veil = self.hand.find("drop-veil")
+        return next(each.text() for each in veil.findChildren(QLabel) if each.text())
 
     def drop_is_refused(self) -> None:
         """The card says why while the model is over it, and nothing is installed."""

@@ -1,4 +1,4 @@
-"""One session with a real pointer: a dropped file, a refused drop, a wrong code."""
+"""One session with a real pointer: a dropped file, a refused drop, a wrong code, a file dropped on a board."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_gestures_with_a_real_pointer(tmp_path: Path) -> None:
     except ScreenUnavailableError as reason:
         pytest.skip(str(reason))
     assert code == 0, said
-    assert said.count("held: ") == 3, said
+    assert said.count("held: ") == 4, said
     assert {picture.stem for picture in tmp_path.glob("*.png")} == {
-        "file-over-the-window", "drop-refused", "wrong-code",
+        "file-over-the-window", "drop-refused", "wrong-code", "file-over-a-board",
     }  # fmt: skip
 
 

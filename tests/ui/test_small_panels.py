@@ -18,7 +18,7 @@ from edgestudio.ui.panels.pairing import PairingDialog
 from edgestudio.ui.panels.timeline import TimelinePanel
 from edgestudio.ui.panels.welcome import WelcomePanel
 from edgestudio.ui.widgets.command_palette import CommandPalette
-from edgestudio.ui.widgets.drop_veil import DropVeil
+from edgestudio.ui.widgets.drop_veil import Aim, DropVeil
 from edgestudio.wire.errors import TrustError
 from tests.ui.parts import (
     SOURCE,
@@ -223,13 +223,13 @@ def test_palette_finds_and_runs_by_keyboard(qtbot, bench: Bench) -> None:
 def test_files_dropped_on_the_window_open_after_the_drag(qtbot, tmp_path: Path) -> None:
     opened: list[list[Path]] = []
     window = shown(qtbot, QMainWindow())
-    veil = DropVeil(window, opened.append)
+    veil = DropVeil(window, lambda files, where: Aim(f"Drop {len(files)}", lambda: opened.append(files)))
     files = [tmp_path / "a.onnx", tmp_path / "saved_model"]
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(path)) for path in files])
     assert drag_over(window, mime)
     assert veil.isVisible()
-    assert words(veil) == ["Drop to open 2 files"]
+    assert words(veil) == ["Drop 2"]
     drag_out(window)
     assert not veil.isVisible()
     assert drop_on(window, mime)

@@ -110,6 +110,11 @@ class BoardCard(QFrame):
         set_property(self, "drop", "ready" if is_dragging and can_take else "")
         self._show_hint()
 
+    def set_files_over(self, *, are_over: bool) -> None:
+        """Show, while files from elsewhere hover over this card, whether one of them could be installed here."""
+        can_take = board_words.accepts_models(self.row)
+        set_property(self, "drop", ("hover" if can_take else "refused") if are_over else "")
+
     def set_selected(self, *, is_selected: bool) -> None:
         """Show whether commands act on this board."""
         set_property(self, "selected", "true" if is_selected else "false")

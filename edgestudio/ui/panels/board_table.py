@@ -134,6 +134,11 @@ class BoardTable(QTableView):
         else:
             event.ignore()
 
+    def board_at(self, where: QPoint) -> BoardRow | None:
+        """The board whose row is at a point of the screen."""
+        inside = self.viewport().mapFromGlobal(where)
+        return self._under(inside) if self.viewport().rect().contains(inside) else None
+
     def _under(self, where: QPoint) -> BoardRow | None:
         return self._rows.get(str(self.indexAt(where).data(ID_ROLE)))
 

@@ -139,7 +139,7 @@ class DevicesPanel(QWidget):
         card.pair_wanted.connect(self._pair)
         card.push_wanted.connect(self._push_selected)
         card.start_wanted.connect(lambda board: self._desk.run("board.start", board=board))
-        card.model_dropped.connect(self._push)
+        card.model_dropped.connect(self.push)
         self.cards[row.id] = card
         self._flow.addWidget(card)
         self._order()
@@ -195,6 +195,22 @@ class DevicesPanel(QWidget):
         released += [(each.sha256, each.version) for board in stores.boards.rows() for each in board.active]
         return board_words.freshness(row.active[0], stores.models.rows(), released)
 
+    def files_over(self, where: QPoint | None) -> BoardRow | None:
+        """The board at a point of the screen over which files hover, marked as long as they do; None elsewhere."""
+        found = None if where is None or not self.isVisible() else self._board_at(where)
+        for key, card in self.cards.items():
+            card.set_files_over(are_over=found is not None and key == found.id)
+        return found
+
+    def _board_at(self, where: QPoint) -> BoardRow | None:
+        if self.table.isVisible():
+            return self.table.board_at(where)
+        for card in self.cards.values():
+            # What the scrolled page shows of it, no more: a card may reach below what is seen.
+            if card.isVisible() and card.visibleRegion().contains(card.mapFromGlobal(where)):
+                return card.row
+        return None
+
     def _drag_began(self) -> None:
         for card in self.cards.values():
             card.set_dragging(is_dragging=True)
@@ -237,12 +253,13 @@ class DevicesPanel(QWidget):
     def _push_selected(self, board: str) -> None:
         self._desk.selected.select_boards(board)
         if self._desk.selected.model is not None:
-            self._push(self._desk.selected.model, board)
+            self.push(self._desk.selected.model, board)
 
     def _push_later(self, sha256: str, board: str) -> None:
-        QTimer.singleShot(0, self, lambda: self._push(sha256, board))
+        QTimer.singleShot(0, self, lambda: self.push(sha256, board))
 
-    def _push(self, sha256: str, board: str) -> None:
+    def push(self, sha256: str, board: str) -> None:
+        """Install a model on a board."""
         self._desk.selected.select_boards(board)
         self._desk.run("board.push", model=sha256, boards=[board])
 

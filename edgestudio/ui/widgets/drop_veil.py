@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtGui import QDragMoveEvent, QDropEvent
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
@@ -13,22 +14,41 @@ from edgestudio.ui.dragging import dragged_files
 from edgestudio.ui.widgets.text import IconLabel, label
 
 
-class DropVeil(QFrame):
-    """Covers the window while files hover over it; itself it is no target, so that the window stays one."""
+@dataclass(frozen=True)
+class Aim:
+    """What dropping here would do: in words, and done."""
 
-    def __init__(self, window: QWidget, opened: Callable[[list[Path]], object]) -> None:
+    words: str
+    drop: Callable[[], object]
+
+
+class DropVeil(QFrame):
+    """Covers the window while files hover over it; itself it is no target, so that the window stays one.
+
+    `aim` says what dropping these files at a point of the screen would do; `left` hears that they are gone again.
+    """
+
+    def __init__(
+        self,
+        window: QWidget,
+        aim: Callable[[list[Path], QPoint], Aim],
+        left: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(window)
-        self._window, self._opened = window, opened
+        self._window, self._aim, self._left = window, aim, left
         self.setObjectName("drop-veil")
         self.setProperty("kind", "veil")
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        column = QVBoxLayout(self)
-        column.addStretch(1)
-        column.addWidget(IconLabel("open", 40, "accent"), 0, Qt.AlignmentFlag.AlignHCenter)
+        said = QFrame()
+        said.setProperty("kind", "popup")
         self._words = label("", "title")
         self._words.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-        column.addWidget(self._words)
-        column.addStretch(1)
+        inside = QVBoxLayout(said)
+        inside.setContentsMargins(32, 20, 32, 20)
+        inside.addWidget(IconLabel("open", 40, "accent"), 0, Qt.AlignmentFlag.AlignHCenter)
+        inside.addWidget(self._words)
+        column = QVBoxLayout(self)
+        column.addWidget(said, 0, Qt.AlignmentFlag.AlignCenter)
         self.hide()
         window.setAcceptDrops(True)
         window.installEventFilter(self)
@@ -39,28 +59,34 @@ class DropVeil(QFrame):
         if kind in (QEvent.Type.DragEnter, QEvent.Type.DragMove) and isinstance(event, QDragMoveEvent):
             files = dragged_files(event.mimeData())
             if files:
-                if self.isHidden():
-                    self._show(files)
+                self._show(self._aim(files, self._place(event)).words)
                 event.setDropAction(Qt.DropAction.CopyAction)
                 event.accept()
                 return True
         elif kind == QEvent.Type.DragLeave:
-            self.hide()
+            self._hide()
         elif kind == QEvent.Type.Drop and isinstance(event, QDropEvent):
-            self.hide()
             files = dragged_files(event.mimeData())
-            if files:
+            aim = self._aim(files, self._place(event)) if files else None
+            self._hide()
+            if aim is not None:
                 event.setDropAction(Qt.DropAction.CopyAction)
                 event.accept()
                 # Not here: the drag's own event loop is still on the stack.
-                QTimer.singleShot(0, self, lambda: self._opened(files))
+                QTimer.singleShot(0, self, aim.drop)
                 return True
         return super().eventFilter(watched, event)
 
-    def _show(self, files: list[Path]) -> None:
-        self._words.setText(
-            f"Drop to open {files[0].name}" if len(files) == 1 else f"Drop to open {len(files)} files"
-        )
-        self.setGeometry(self._window.rect().adjusted(8, 8, -8, -8))
-        self.show()
-        self.raise_()
+    def _place(self, event: QDropEvent) -> QPoint:
+        return self._window.mapToGlobal(event.position().toPoint())
+
+    def _hide(self) -> None:
+        self.hide()
+        self._left()
+
+    def _show(self, words: str) -> None:
+        self._words.setText(words)
+        if self.isHidden():
+            self.setGeometry(self._window.rect().adjusted(8, 8, -8, -8))
+            self.show()
+            self.raise_()
