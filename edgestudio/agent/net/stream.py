@@ -30,7 +30,7 @@ MESSAGES_PER_S, MESSAGES_BURST = 10.0, 50.0
 """What one stream may send, pings included; the rest waits, on the sender's side in the end."""
 
 ACKNOWLEDGED_EVERY_S = 1.0
-"""One that comes sooner is passed over: it costs the disk a write, and the next one says as much."""
+"""Each costs the disk a write, and the newest says as much as all before it."""
 
 SEND_TIMEOUT_S = 20.0
 _STREAMS = frozenset({"win", "evt", "install", "dev", "log"})
@@ -82,6 +82,8 @@ class _Stream:
         self._gap: tuple[int, int] | None = None
         self._budget = Budget(MESSAGES_PER_S, MESSAGES_BURST)
         self._acknowledged = -ACKNOWLEDGED_EVERY_S
+        self._has = ("", 0)
+        self._telling: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         records = self._supervisor.subscribe()  # before hello, so that nothing falls between
@@ -95,6 +97,7 @@ class _Stream:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._acknowledge()
             close = getattr(records, "aclose", None)
             if close is not None:
                 await close()
@@ -144,9 +147,17 @@ class _Stream:
         if kind == "sub":
             wanted = message.names("streams")
             self._wanted = frozenset(wanted) & _STREAMS if wanted else _STREAMS
-        elif kind == "ack" and time.monotonic() - self._acknowledged >= ACKNOWLEDGED_EVERY_S:
-            self._acknowledged = time.monotonic()
-            self._supervisor.acknowledge(self._desk, message.text("boot", limit=64), message.integer("upto"))
+        elif kind == "ack":
+            self._has = (message.text("boot", limit=64), message.integer("upto"))
+            if self._telling is None:
+                wait_s = max(0.0, self._acknowledged + ACKNOWLEDGED_EVERY_S - time.monotonic())
+                self._telling = asyncio.get_running_loop().call_later(wait_s, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling, self._acknowledged = None, time.monotonic()
+            self._supervisor.acknowledge(self._desk, *self._has)
 
     async def _send(self, record: dict[str, Any]) -> None:
         text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
