@@ -27,6 +27,7 @@ from edgestudio.agent.observe.reporter import Reporter
 from edgestudio.agent.observe.sensors.bank import RealBank, SensorBank
 from edgestudio.agent.run.models import BoardModels
 from edgestudio.agent.run.queue import NORMAL
+from edgestudio.agent.run.scratch import sweep_scratch
 from edgestudio.agent.run.serving import Serving
 from edgestudio.agent.run.spawn import walls
 from edgestudio.agent.settings import AgentSettings
@@ -115,6 +116,7 @@ class Supervisor:
         """Recover from whatever happened before, start the active models, the sensors and the telemetry."""
         await asyncio.to_thread(self.store.open)
         self._walls = await walls()
+        await asyncio.to_thread(sweep_scratch)
         await self._believe_signed_time()
         if self.store.verdict in ("previous", "lost"):
             self.emit_event(

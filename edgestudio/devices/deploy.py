@@ -14,13 +14,17 @@ from typing import Any, Final
 from edgestudio.devices.publisher import Publisher, Release
 from edgestudio.devices.session import BoardSession
 from edgestudio.wire import api
-from edgestudio.wire.errors import DeviceError, EdgeStudioError
+from edgestudio.wire.errors import DeviceError, EdgeStudioError, TrustError
 
 IN_FLIGHT = 4
 CHUNK_TRIES = 4
 VANISHED_AFTER_S = 30.0
 """How long a board may be away during an install before the push is given up; the next push resumes."""
 
+RESTARTED = frozenset({"connection-lost", "unreachable", "incomplete-metadata", "no-root"})
+"""What an offer fails with while an agent restarts, and after it has."""
+
+LONGEST_PAUSE_S = 8.0
 TURN_S = 1800.0
 """How long a push waits for another one from this desk to the same board."""
 
@@ -90,8 +94,7 @@ async def _push(
     session: BoardSession, publisher: Publisher, release: Release
 ) -> AsyncGenerator[DeployState, None]:
     yield DeployState("preflight", f"asking {session.board.name}")
-    await _hand_over_metadata(session, publisher)
-    offered = await session.offer(release.target, release.manifest.to_dict(), secrets.token_hex(16))
+    offered = await _offered(session, publisher, release)
     install_id, need = str(offered.get("id", "")), _needed(offered)
     upload = _Upload(session, release, need)
     yield DeployState("offered", upload.summary, install_id=install_id, total_bytes=upload.total_bytes)
@@ -113,8 +116,22 @@ async def _push(
             yield state
 
 
-async def _hand_over_metadata(session: BoardSession, publisher: Publisher) -> None:
+async def _offered(session: BoardSession, publisher: Publisher, release: Release) -> dict[str, Any]:
+    """What the board answers to the offer. One that restarts in between lost what it was handed, and gets it anew."""
     await session.offer_clock()
+    until, pause_s = time.monotonic() + VANISHED_AFTER_S, 0.25
+    while True:
+        try:
+            await _hand_over_metadata(session, publisher)
+            return await session.offer(release.target, release.manifest.to_dict(), secrets.token_hex(16))
+        except (DeviceError, TrustError) as e:
+            if e.code not in RESTARTED or time.monotonic() > until or pause_s > LONGEST_PAUSE_S:
+                raise
+        await asyncio.sleep(pause_s)
+        pause_s *= 2
+
+
+async def _hand_over_metadata(session: BoardSession, publisher: Publisher) -> None:
     trusted = await session.trusted_versions()
     for role, data in await asyncio.to_thread(publisher.metadata, trusted):
         await session.stage_metadata(role, data)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgestudio.agent.run import isolation, limits
+from edgestudio.agent.run import isolation, scratch
 from edgestudio.agent.run.host import HostSpec, ModelHost
 from edgestudio.agent.run.spawn import walls
 from tests.agent import releases
@@ -168,7 +168,7 @@ def test_a_boards_models_run_behind_that_wall_and_leave_nothing(tmp_path: Path) 
             assert seat is not None
             assert seat.host.spec.hidden == board.store.folder
             assert seat.host.open_files == ""
-            own = limits.own_folder(seat.host.pid or 0)
+            own = scratch.scratch_of(seat.host.pid or 0)
             assert own.is_dir()
         finally:
             await board.stop()

@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from edgestudio.agent.install.quarantine import MAX_QUARANTINED, put_away
 from edgestudio.agent.install.room import fits, needed_bytes
+from edgestudio.agent.run.host import ModelFailedError, ModelHost
+from edgestudio.agent.store.state import ModelRow, ReleaseRow
 from edgestudio.agent.supervisor import Supervisor
+from edgestudio.devices.publisher import KEPT_RELEASES
+from edgestudio.runtime.choice import Choice
 from edgestudio.wire.errors import DeviceError, InputError, InstallError
 from edgestudio.wire.release import HealthLimits
 from tests.agent import releases
@@ -176,3 +181,64 @@ def test_a_release_that_was_removed_keeps_its_name_in_what_is_told(tmp_path: Pat
             await board.stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_board_short_of_memory_pauses_for_a_build_as_well(
+    tmp_path: Path, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is built stands for an engine; nothing here builds one without its vendor's library."""
+
+    async def scenario() -> None:
+        board = releases.supervisor(tmp_path / "board")
+        await board.start()
+        try:
+            await releases.push(board, releases.make_release(tmp_path / "a"))
+            board.machine._steps._available = lambda: 1 << 20  # type: ignore[attr-defined]
+            paused: list[bool] = []
+            choice = Choice("tensorrt", "tensorrt_rtx", "", "1", "a GPU", must_build=True)
+
+            async def ways(*_: object) -> dict[str, object]:
+                return {"choices": [choice.to_dict()], "fed": {}}
+
+            async def build(*_: object) -> None:
+                paused.append(board.models.bays["digits"].serving is None)
+                if fails:
+                    raise ModelFailedError("it cannot be built", hint="", code="build-failed")
+
+            opener = board.models.opener
+            with monkeypatch.context() as patch:
+                patch.setattr(opener, "gpu", {"name": "a GPU"})
+                patch.setattr(opener, "_derived", build)
+                patch.setattr(ModelHost, "ask", ways)
+                build_step = board.machine._steps.build
+
+                async def then_without_gpu(row: object, progress: object) -> None:
+                    try:
+                        await build_step(row, progress)  # type: ignore[arg-type]
+                    finally:
+                        patch.undo()  # what follows runs on the processor
+
+                patch.setattr(board.machine._steps, "build", then_without_gpu)
+                second = releases.make_release(tmp_path / "b", version="2", counter=2)
+                ended = await releases.push(board, second)
+            assert paused == [True]
+            assert ended["state"] == ("FAILED" if fails else "COMMITTED")
+            assert names(board).count("model.making_room") == 1
+            assert names(board).count("model.resumed") == int(fails)
+            answer = await board.infer("digits", {"input": releases.digits()[0]})
+            assert answer["release"] == (1 if fails else 2)
+        finally:
+            await board.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_long_quarantine_forgets_what_is_refused_all_the_same() -> None:
+    slots = ModelRow(floor=50, quarantine={"f" * 64: "of an agent that kept no counters"})
+    for counter in range(1, MAX_QUARANTINED + 100):
+        put_away(slots, ReleaseRow("m", "", counter, f"{counter:064d}", ""), "it failed")
+    assert len(slots.quarantine) == MAX_QUARANTINED
+    assert set(slots.failed.values()) == set(range(100, MAX_QUARANTINED + 100)), "the newest stay"
+    assert set(slots.failed) == set(slots.quarantine)
+    assert KEPT_RELEASES < MAX_QUARANTINED, "no list names more releases of a model than are remembered here"

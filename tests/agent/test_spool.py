@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgestudio.agent.observe.recorder import LISTENER_KEEPS, Origin, Recorder
-from edgestudio.agent.observe.spool import KEPT_S, Spool
+from edgestudio.agent.observe.spool import KEPT_S, ROWS_PER_RECORD, Spool
 from edgestudio.agent.observe.windows import WindowBuilder, merge_windows
 from edgestudio.wire.histogram import ConfidenceHistogram, LatencyHistogram
 from edgestudio.wire.records import Event, Window
@@ -222,3 +222,50 @@ def test_an_acknowledgement_covers_earlier_boots_and_no_number_that_another_boot
     recorder.acknowledge("desk", "c", 11)
     assert recorder.acknowledged_seq() == 11
     recorder.close()
+
+
+def test_making_room_takes_a_little_with_each_record_and_never_long(tmp_path: Path) -> None:
+    """All at once took 20 s on a store of 64 MiB, in which the board answered nobody."""
+    spool = Spool(tmp_path / "t.db", budget_bytes=2_000_000)
+    steps, before = [], 0
+    for seq in range(1, 4500):
+        spool.append(window(seq, n=1))
+        now = spool.count()
+        steps.append(before + 1 - now)
+        before = now
+        assert spool.size_bytes() <= 2_000_000
+    assert 0 < max(steps) <= ROWS_PER_RECORD + 32
+    assert sum(record["n"] for record in spool.after(0, 10_000)) == 4499
+    assert spool._bytes == spool.size_bytes()
+    spool.close()
+
+
+def test_an_acknowledgement_while_windows_are_merged_makes_nobody_count_twice(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "t.db", budget_bytes=600_000, desks=lambda: ["a", "b"])
+    got, upto = 0, 0
+    for seq in range(1, 3000):
+        spool.append(window(seq, n=1))
+        if seq % 37 == 0:  # a desk that takes what there is and says so, in the middle of it all
+            fresh = spool.after(upto, 10_000)
+            got, upto = got + sum(record["n"] for record in fresh), fresh[-1]["seq"]
+            spool.acknowledge("a", upto)
+    got += sum(record["n"] for record in spool.after(upto, 10_000))
+    assert got == 2999
+    spool.close()
+
+
+def test_an_onlooker_that_never_acknowledges_holds_nothing_up(tmp_path: Path) -> None:
+    now = [1e9]
+    spool = Spool(tmp_path / "t.db", desks=lambda: ["keeps", "watches"], now=lambda: now[0])
+    for seq in range(1, 2001):
+        now[0] += 10.0
+        spool.append(window(seq, n=1))
+        if seq == 1000:
+            assert spool.count() == 1000, (
+                "while nobody ever acknowledged, everything is kept for whoever will"
+            )
+        if seq > 1000:
+            spool.acknowledge("keeps", seq)
+    spool.compact()
+    assert spool.count() <= KEPT_S / 10 + 1
+    spool.close()

@@ -8,10 +8,13 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edgestudio.agent.trust.releases import ReleaseTrust
+from edgestudio.devices import deploy as deploy_module
 from edgestudio.devices.deploy import DeployState, deploy
 from edgestudio.devices.pairing import pair
 from edgestudio.devices.publisher import Publisher
@@ -339,5 +342,43 @@ def test_a_transfer_that_the_board_gave_up_ends_with_the_boards_own_reason(tmp_p
                     board.blobs.discard(release.manifest.files["model"].sha256)
             assert last is not None
             assert (last.name, last.reason) == ("failed", "Another release was pushed in its place.")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["metadata", "answer"])
+def test_a_board_that_restarts_around_the_offer_is_handed_everything_anew(
+    tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.onnx"
+    model.write_bytes(os.urandom(1000))
+
+    async def scenario() -> None:
+        async with paired(tmp_path) as (board, session, publisher):
+            offer, offers = session.offer, []
+
+            async def once_restarted(*args: Any) -> dict[str, Any]:
+                offers.append(args)
+                if len(offers) == 1:
+                    board.trust = ReleaseTrust(board.settings.data_dir / "tuf")  # what was staged is gone
+                    if lost == "answer":
+                        raise DeviceError("The connection was lost.", code="connection-lost")
+                return await offer(*args)
+
+            monkeypatch.setattr(session, "offer", once_restarted)
+            seen = await states(session, publisher, files={"model": model})
+            assert seen[-1].name == "committed"
+            assert len(offers) == 2
+
+            async def never(*args: Any) -> dict[str, Any]:
+                offers.append(args)
+                raise TrustError("A part is missing.", code="incomplete-metadata")
+
+            monkeypatch.setattr(deploy_module, "LONGEST_PAUSE_S", 0.5)
+            monkeypatch.setattr(session, "offer", never)
+            with pytest.raises(TrustError) as e:
+                await states(session, publisher, files={"model": model})
+            assert e.value.code == "incomplete-metadata"
+            assert len(offers) == 5
 
     asyncio.run(scenario())

@@ -8,8 +8,11 @@ import time
 
 import pytest
 
+from edgestudio.agent.net import server
 from edgestudio.studio.app import Studio
+from edgestudio.studio.boards import boards as boards_module
 from edgestudio.studio.boards.address import parse_address
+from edgestudio.studio.rows import BoardRow
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, TrustError
 from tests.agent.net.board import running
 
@@ -105,6 +108,27 @@ def test_a_board_that_stops_is_offline_and_comes_back(tmp_path):
             assert again.boards.rows.get(row.id) is None
         finally:
             await again.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_board_with_a_new_address_is_waited_for_longer_than_one_that_nobody_knows(monkeypatch):
+    assert server.HOUSEKEEPING_S * 2 < boards_module.MOVED_S, (
+        "so long it takes a board to notice and to say so"
+    )
+
+    async def scenario():
+        studio, waited = Studio(), []
+        try:
+            known = BoardRow("a" * 64, "there", "127.0.0.1", 9, is_paired=True)
+            monkeypatch.setattr(studio.boards, "find", lambda reference: known)
+            monkeypatch.setattr(studio.boards._directory, "listen", lambda: asyncio.sleep(0))
+            started = asyncio.get_running_loop().time()
+            assert await studio.boards.locate("there", wait_s=0.0, moved_s=0.3) is known
+            waited.append(asyncio.get_running_loop().time() - started)
+            assert waited[0] >= 0.3
+        finally:
+            await studio.stop()
 
     asyncio.run(scenario())
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from edgestudio.agent.install.intake import Intake
 from edgestudio.agent.install.ledger import ARRIVING, MAX_TRIES, Ledger, UnfitError
+from edgestudio.agent.install.quarantine import put_away
 from edgestudio.agent.killpoints import reach
 from edgestudio.agent.run.opening import Progress
 from edgestudio.agent.store.board import BoardStore
@@ -196,9 +197,10 @@ class InstallMachine:
         state = self._store.state
         slots, release = state.models[row.model], state.releases[row.release]
         before = (slots.active, slots.previous, slots.candidate, slots.floor, state.safe_mode)
-        quarantine, committed_at, keep = dict(slots.quarantine), release.committed_at, slots.active
+        quarantine, failed = dict(slots.quarantine), dict(slots.failed)
+        committed_at, keep = release.committed_at, slots.active
         if row.is_forced and slots.active is not None:
-            slots.quarantine[state.releases[slots.active].manifest] = row.reason
+            put_away(slots, state.releases[slots.active], row.reason)
             keep = None
         slots.previous = keep if keep != row.release else slots.previous
         slots.active, slots.candidate = row.release, None
@@ -211,7 +213,7 @@ class InstallMachine:
             self._ledger.enter(row, "COMMITTED", row.reason)
         except EdgeStudioError:
             slots.active, slots.previous, slots.candidate, slots.floor, state.safe_mode = before
-            slots.quarantine, release.committed_at = quarantine, committed_at
+            slots.quarantine, slots.failed, release.committed_at = quarantine, failed, committed_at
             row.active, row.previous, row.rolled_back_to = before[0], before[1], None
             raise
 
@@ -221,7 +223,7 @@ class InstallMachine:
         slots = self._store.state.models.get(row.model)
         row.reason = error.sentence if not row.is_forced else f"{row.reason}; then: {error.message}"
         if isinstance(error, UnfitError) and slots is not None and not row.is_revert:
-            slots.quarantine[self._store.state.releases[row.release].manifest] = error.sentence
+            put_away(slots, self._store.state.releases[row.release], error.sentence)
         if slots is not None:
             slots.candidate = None
         if row.state == "TRIAL" or row.is_forced:

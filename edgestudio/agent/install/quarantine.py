@@ -5,7 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from edgestudio.agent.store.board import BoardStore
+from edgestudio.agent.store.state import ModelRow, ReleaseRow
 from edgestudio.wire.errors import DeviceError
+
+MAX_QUARANTINED = 200
+"""Of a model. A signed list names the newest 50 releases of it, so that what is given up for more cannot be offered."""
+
+
+def put_away(slots: ModelRow, release: ReleaseRow, reason: str) -> None:
+    """Refuse `release` from now on; takes effect with the next save.
+
+    Where there are too many, the lowest counters go first: what is not above the model's floor is refused all the same,
+    and anything else would be tried and judged again.
+    """
+    slots.quarantine[release.manifest] = reason
+    slots.failed[release.manifest] = release.counter
+    while len(slots.quarantine) > MAX_QUARANTINED:
+        oldest = min(slots.quarantine, key=lambda digest: (slots.failed.get(digest, 0), digest))
+        del slots.quarantine[oldest]
+        slots.failed.pop(oldest, None)
 
 
 def quarantined(store: BoardStore, model: str) -> list[dict[str, Any]]:
@@ -46,10 +64,12 @@ def let_go(store: BoardStore, model: str, digest: str) -> str:
             hint="The board's state lists what is.",
             code="not-quarantined",
         )
+    quarantine, failed = dict(row.quarantine), dict(row.failed)
     reason = row.quarantine.pop(digest)
+    row.failed.pop(digest, None)
     try:
         store.save()
     except DeviceError:
-        row.quarantine[digest] = reason
+        row.quarantine, row.failed = quarantine, failed
         raise
     return reason

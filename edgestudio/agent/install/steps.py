@@ -10,6 +10,7 @@ from pathlib import Path
 from edgestudio.agent.install.engines import refuse_foreign
 from edgestudio.agent.install.health import WARM_RUNS, HealthGate, over_budget
 from edgestudio.agent.install.ledger import UnfitError
+from edgestudio.agent.install.quarantine import put_away
 from edgestudio.agent.install.room import available_bytes, fits
 from edgestudio.agent.run.host import HostDiedError, ModelFailedError
 from edgestudio.agent.run.models import BoardModels
@@ -64,9 +65,9 @@ class InstallSteps:
         await asyncio.to_thread(self._store.build_slot, row.release)
 
     async def build(self, row: InstallRow, progress: Progress) -> None:
-        """See `machine.Steps`. Takes minutes for an engine; what serves goes on serving."""
+        """See `machine.Steps`. Takes minutes for an engine; what serves goes on serving, unless memory is too short."""
         try:
-            await self._models.prepare(row.release, progress)
+            await self._models.prepare(row.release, progress, lambda: self._make_room(row))
         except HostDiedError as death:
             raise InstallError(death.message, hint="Push it again.", code="build-died") from death
         except (ModelFailedError, InputError) as error:
@@ -246,8 +247,9 @@ class InstallSteps:
         if slots.active == release:
             return
         if slots.active is not None:  # the one that should serve cannot; it is not tried again
-            row = self._store.state.releases[slots.active]
-            slots.quarantine[row.manifest] = "it no longer answers its golden inputs"
+            put_away(
+                slots, self._store.state.releases[slots.active], "it no longer answers its golden inputs"
+            )
         slots.active, slots.previous = release, None
 
     async def _close_stand_by(self) -> None:

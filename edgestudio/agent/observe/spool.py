@@ -5,10 +5,11 @@ from __future__ import annotations
 import bisect
 import contextlib
 import json
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ KEPT_S = 900.0
 
 MERGE_STEPS_S = (10.0, 60.0)
 """Windows are joined into windows of these lengths, before any is given up."""
+BEGIN_AT = 0.95
+ROWS_PER_RECORD = 64
+"""How far making room gets with each record that comes: all at once, a full store takes many seconds, in which the
+board answers nobody."""
+
+_PAGE = 32
 _CHECK_EVERY = 200
+_SIZE_OF = "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM records WHERE kind LIKE ? AND seq <= ? AND at <= ?"
+_DELETE = "DELETE FROM records WHERE kind LIKE ? AND seq <= ? AND at <= ?"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
     seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL, bytes INTEGER NOT NULL,
@@ -58,6 +67,7 @@ class Spool:
         self._lock = threading.Lock()
         self._appended = 0
         self._bytes = 0
+        self._compacting: Iterator[int] | None = None
         self._is_closed = False
         self._db = self._open()
 
@@ -70,8 +80,12 @@ class Spool:
         )
         self._bytes += len(body)
         self._appended += 1
-        if self._bytes > self._budget or self._appended % _CHECK_EVERY == 0:
-            self.compact()
+        if self._appended % _CHECK_EVERY == 0:
+            self._drop_what_all_have(KEPT_S)
+        if self._compacting is None and self._bytes > self._budget * BEGIN_AT:
+            self._compacting = self._compact()
+        if self._compacting is not None:
+            self._go_on(ROWS_PER_RECORD)
 
     def after(self, seq: int, limit: int) -> list[Record]:
         """Up to `limit` records above `seq`, oldest first."""
@@ -117,19 +131,11 @@ class Spool:
         return int(rows[0][0]) if rows else 0
 
     def compact(self) -> None:
-        """Bring the spool back under its budget: what all have first, then merged windows, then the oldest."""
-        everybody_has = min(self.positions().values(), default=0)
-        self._write("DELETE FROM records WHERE seq <= ? AND at < ?", (everybody_has, self._now() - KEPT_S))
-        self._bytes = self.size_bytes()
-        if self._bytes <= self._budget:
-            return
-        self._write("DELETE FROM records WHERE seq <= ?", (everybody_has,))
-        for length_s in MERGE_STEPS_S:
-            if self.size_bytes() > self._budget * 0.8:
-                self._merge(length_s)
-        if self.size_bytes() > self._budget:
-            self._give_up()
-        self._bytes = self.size_bytes()
+        """Bring the spool back under its budget, all at once."""
+        self._drop_what_all_have(KEPT_S)
+        if self._bytes > self._budget:
+            self._compacting = self._compact()
+            self._go_on(None)
 
     def close(self) -> None:
         """Flush and close the file."""
@@ -139,49 +145,92 @@ class Spool:
 
     # ------------------------------------------------------------------ space
 
-    def _merge(self, length_s: float) -> None:
-        """Join windows of the same model, release and boot until they are `length_s` long.
+    def _go_on(self, rows: int | None) -> None:
+        """Make room for as long as it takes to go through `rows` of what is kept; None: until it is done."""
+        for done in self._compacting or ():
+            if rows is not None and (rows := rows - done) <= 0:
+                return
+        self._compacting = None
 
-        None is joined over a place up to which a studio has all: it would count what it has a second time.
+    def _compact(self) -> Iterator[int]:
+        """What all have goes first, then windows are merged, then the oldest go; says how many rows each bit took."""
+        self._drop_what_all_have(0.0)
+        for length_s in MERGE_STEPS_S:
+            if self._bytes > self._budget * 0.8:
+                yield from self._merge(length_s)
+        if self._bytes > self._budget * BEGIN_AT:
+            self._give_up()
+
+    def _drop_what_all_have(self, kept_s: float) -> None:
+        everybody_has = min(self._held_up_by().values(), default=0)
+        if everybody_has:
+            self._drop("%", everybody_has, self._now() - kept_s)
+
+    def _held_up_by(self) -> dict[str, int]:
+        """Positions of the studios that ever acknowledged anything; of all while none did.
+
+        An onlooker that never does would have everything kept, and merged, until the store is full.
         """
-        places = sorted(set(self.positions().values()))
-        rows = self._read("SELECT body FROM records WHERE kind = 'win' ORDER BY seq", ())
-        open_groups: dict[tuple[str, str, int, int], list[Record]] = {}
-        closed: list[list[Record]] = []
-        for (body,) in rows:
-            window = json.loads(body)
-            key = (window["boot"], window["m"], window["rel"], bisect.bisect_left(places, window["seq"]))
-            group = open_groups.setdefault(key, [])
-            if group and sum(float(w["dur"]) for w in group) + float(window["dur"]) > length_s * 1.05:
-                closed.append(group)
-                group = open_groups[key] = []
-            group.append(window)
-        self._replace(group for group in (*closed, *open_groups.values()) if len(group) > 1)
+        positions = self.positions()
+        return {desk: upto for desk, upto in positions.items() if upto} or positions
 
-    def _replace(self, groups: Iterable[list[Record]]) -> None:
+    def _drop(self, kind: str, upto: int, before: float) -> int:
+        """Delete the records of `kind` up to a sequence that were kept before a time; how many."""
+        which = (kind, upto, before)
+        for count, size in self._read(_SIZE_OF, which):
+            self._write(_DELETE, which)
+            self._bytes -= size
+            return int(count)
+        return 0
+
+    def _merge(self, length_s: float) -> Iterator[int]:
+        """Join windows of the same model, release and boot until they are `length_s` long; yields after every page."""
+        groups: dict[tuple[str, str, int], list[Record]] = {}
+        query = "SELECT seq, body FROM records WHERE kind = 'win' AND seq > ? ORDER BY seq LIMIT ?"
+        last = 0
+        while page := self._read(query, (last, _PAGE)):
+            last, closed = page[-1][0], []
+            for _, body in page:
+                window = json.loads(body)
+                group = groups.setdefault((window["boot"], window["m"], window["rel"]), [])
+                if group and sum(float(w["dur"]) for w in group) + float(window["dur"]) > length_s * 1.05:
+                    closed.append(list(group))
+                    group.clear()
+                group.append(window)
+            self._replace(closed)
+            yield len(page)
+        self._replace(list(groups.values()))
+
+    def _replace(self, groups: list[list[Record]]) -> None:
+        places = sorted(set(self.positions().values()))
+        joined = [part for group in groups for part in _split(group, places) if len(part) > 1]
         with self._lock, contextlib.suppress(sqlite3.Error), self._db:
-            for group in groups:
-                body = json.dumps(merge_windows(group), separators=(",", ":"))
-                gone = [(window["seq"],) for window in group[:-1]]
-                self._db.executemany("DELETE FROM records WHERE seq = ?", gone)
+            for part in joined:
+                body = json.dumps(merge_windows(part), separators=(",", ":"))
+                gone = [(window["seq"],) for window in part]
+                sizes = [
+                    self._db.execute("SELECT bytes FROM records WHERE seq = ?", seq).fetchone()
+                    for seq in gone
+                ]
+                self._db.executemany("DELETE FROM records WHERE seq = ?", gone[:-1])
                 self._db.execute(
-                    "UPDATE records SET body = ?, bytes = ? WHERE seq = ?",
-                    (body, len(body), group[-1]["seq"]),
+                    "UPDATE records SET body = ?, bytes = ? WHERE seq = ?", (body, len(body), *gone[-1])
                 )
+                self._bytes += len(body) - sum(size for (size,) in filter(None, sizes))
 
     def _give_up(self) -> None:
         """Nothing left to merge: the oldest windows go first, then the oldest of everything."""
-        excess = self.size_bytes() - int(self._budget * 0.9)
         lost = 0
         for kind in ("win", "%"):
-            rows = self._read("SELECT seq, bytes FROM records WHERE kind LIKE ? ORDER BY seq", (kind,))
-            last = 0
-            for seq, size in rows:
+            excess, last = self._bytes - int(self._budget * 0.9), 0
+            for seq, size in self._read(
+                "SELECT seq, bytes FROM records WHERE kind LIKE ? ORDER BY seq", (kind,)
+            ):
                 if excess <= 0:
                     break
-                excess, last, lost = excess - size, seq, lost + 1
+                excess, last = excess - size, seq
             if last:
-                self._write("DELETE FROM records WHERE kind LIKE ? AND seq <= ?", (kind, last))
+                lost += self._drop(kind, last, math.inf)
         if lost:
             self._on_trouble("telemetry.lost", f"{lost} old records were given up: no studio came for them.")
 
@@ -254,3 +303,11 @@ class Spool:
             self._db.close()
         self._set_aside(why)
         self._db = self._open()
+
+
+def _split(group: list[Record], places: list[int]) -> list[list[Record]]:
+    """Windows that may be joined: none over a place up to which a studio has all, which would count some twice."""
+    parts: dict[int, list[Record]] = {}
+    for window in group:
+        parts.setdefault(bisect.bisect_left(places, window["seq"]), []).append(window)
+    return list(parts.values())

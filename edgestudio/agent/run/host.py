@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 
 from edgestudio.agent.run.channel import Arena, Array, frame
-from edgestudio.agent.run.limits import own_folder
 from edgestudio.agent.run.link import HostLink
 from edgestudio.agent.run.loaded import Loaded
+from edgestudio.agent.run.scratch import scratch_of
 from edgestudio.agent.run.spawn import cause_of_death, environment
 from edgestudio.agent.run.work import Work
 from edgestudio.wire.errors import DeviceError
@@ -360,7 +360,7 @@ class ModelHost:
     async def _wait(self) -> None:
         assert self._process is not None
         code = await self._process.wait()
-        shutil.rmtree(own_folder(self._process.pid), ignore_errors=True)
+        shutil.rmtree(scratch_of(self._process.pid), ignore_errors=True)
         if self._link is not None:
             self._link.close()
         if self._closing:

@@ -8,12 +8,12 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgestudio.agent.run.isolation import cut_network
 from edgestudio.agent.run.landlock import hide_files
+from edgestudio.agent.run.scratch import take_scratch
 
 OPEN_FILES = 256
 SYSTEM_BYTES = 128 << 20
@@ -66,23 +66,10 @@ def confine(
         os.nice(NICENESS)
     open_files = "nobody asked for it"
     if files is not None:
-        open_files = hide_files(files.hidden, files.readable, (*files.writable, *_own_folder()))
+        scratch = take_scratch()
+        own = (str(scratch),) if scratch is not None else ()
+        open_files = hide_files(files.hidden, files.readable, (*files.writable, *own))
     return open_network, open_files
-
-
-def own_folder(pid: int) -> Path:
-    """Where the process may keep what a library wants to write for a moment; whoever started it removes it."""
-    return Path(tempfile.gettempdir()) / f"edgestudio-model-{pid}"
-
-
-def _own_folder() -> tuple[str, ...]:
-    folder = own_folder(os.getpid())
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError:
-        return ()
-    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
-    return (str(folder),)
 
 
 def physical_bytes() -> int:

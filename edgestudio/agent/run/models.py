@@ -10,7 +10,7 @@ from edgestudio.agent.observe.capture import CaptureRing
 from edgestudio.agent.run.bay import ModelBay
 from edgestudio.agent.run.dispatch import no_model
 from edgestudio.agent.run.host import HostDiedError
-from edgestudio.agent.run.opening import Identity, Opener, Progress
+from edgestudio.agent.run.opening import Identity, MakeRoom, Opener, Progress
 from edgestudio.agent.run.seat import Seat, host_spec
 from edgestudio.agent.store.board import BoardStore
 from edgestudio.runtime.gpu import Gpu
@@ -87,12 +87,15 @@ class BoardModels:
         self.note_placement(model, seat)
         return seat
 
-    async def prepare(self, release: str, progress: Progress) -> None:
-        """Build what the laid out `release` needs to run here; ModelFailedError says why that cannot be."""
+    async def prepare(self, release: str, progress: Progress, make_room: MakeRoom) -> None:
+        """Build what the laid out `release` needs to run here; ModelFailedError says why that cannot be.
+
+        `make_room` is called where there is something to build, before it is begun.
+        """
         folder = await asyncio.to_thread(self._store.build_slot, release)
         manifest = await asyncio.to_thread(self._store.manifest, release)
         spec = host_spec(manifest, folder, self.threads, self.opener.gpu)
-        await self.opener.prepare(spec, Identity.of(manifest), progress)
+        await self.opener.prepare(spec, Identity.of(manifest), progress, make_room)
 
     def quicken(self, seat: Seat) -> None:
         """In the background, keep what makes the next start of a slowly loading model faster."""

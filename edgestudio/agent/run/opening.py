@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ SLOW_LOAD_MS = 500.0
 DeathListener = Callable[[ModelHost, HostDiedError], None]
 Progress = Callable[[str, float | None], None]
 """What is being done, and how much of it is done."""
+MakeRoom = Callable[[], Awaitable[None]]
+"""Whatever can pause for a while on a board that is short of memory, pauses."""
 Report = Callable[..., object]
 """event(name, text, *, level, model, release, **data)."""
 
@@ -99,7 +101,7 @@ class Opener:
             return error
         return None
 
-    async def prepare(self, spec: HostSpec, what: Identity, progress: Progress) -> None:
+    async def prepare(self, spec: HostSpec, what: Identity, progress: Progress, make_room: MakeRoom) -> None:
         """Build what the best way needs, before anything is loaded; ModelFailedError when no way is left without it."""
         if self.gpu is None:
             return  # what must be built, is built for a GPU
@@ -117,6 +119,8 @@ class Opener:
                 known = await asyncio.to_thread(self._store.find, key)
                 if known is not None and known.refused:  # a person pushes it again: it is tried again
                     await asyncio.to_thread(self._store.forget, key)
+                if known is None or known.path is None:
+                    await make_room()
                 await self._derived(spec, choice, what, ways["fed"], progress)
                 return
             except ModelFailedError:

@@ -40,6 +40,8 @@ class ModelRow:
     """Highest release counter that was ever committed; lower ones are refused."""
     quarantine: dict[str, str] = field(default_factory=dict)
     """Manifest digest -> why it failed here; refused until a person releases it."""
+    failed: dict[str, int] = field(default_factory=dict)
+    """Release counter of each manifest in quarantine, as far as it is known."""
     paused: bool = False
 
 

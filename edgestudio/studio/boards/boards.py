@@ -23,6 +23,10 @@ from edgestudio.studio.paths import Paths
 from edgestudio.studio.rows import BoardRow
 from edgestudio.wire.errors import DeviceError, EdgeStudioError, InputError, TrustError
 
+LOOK_S = 5.0
+MOVED_S = 15.0
+"""A board notices within five seconds that it has another address, and announces it in a few more."""
+
 # A board that was started here and has not announced itself after this long needs a word.
 _UNSEEN_S = 15.0
 
@@ -99,14 +103,18 @@ class BoardService:
             code="unknown-board",
         )
 
-    async def locate(self, reference: str, *, wait_s: float = 5.0) -> BoardRow:
-        """As `find`, but looks on the network where nothing known fits or answers; for the command line."""
+    async def locate(self, reference: str, *, wait_s: float = LOOK_S, moved_s: float = MOVED_S) -> BoardRow:
+        """As `find`, but looks on the network where nothing known fits or answers; for the command line.
+
+        `wait_s` for a board that nobody here knows, `moved_s` for one that does not answer at its last address.
+        """
         await self._directory.load()
         if ":" in reference:
             with contextlib.suppress(InputError):
                 return await self.add_address_text(reference)
         with contextlib.suppress(EdgeStudioError):
             row = self.find(reference)
+            wait_s = moved_s
             greeting = await pairing.greet(row.address, row.port)
             if greeting.fingerprint == row.id:
                 return row
