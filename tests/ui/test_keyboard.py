@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import shiboken6
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QMenu, QToolButton, QWidget
@@ -139,3 +140,22 @@ def test_a_tab_that_was_asked_for_takes_the_focus(app: App, qtbot) -> None:
     assert focus is app.window.compare or app.window.compare.isAncestorOf(focus)
     enter(app.window.compare)
     assert QApplication.focusWidget() is focus, "what has it keeps it"
+
+
+def test_looking_for_the_focus_ties_no_widget_to_another(app: App, qtbot) -> None:
+    """Walking Qt's chain of focus did: what lived longer was then taken for deleted, and the window crashed."""
+    window = app.window
+    bars = window.menuBar(), window.statusBar(), window.tabs.tabBar()
+    for name in ("properties", "recipe", "library", "devices", "timeline", "jobs", "notices", "properties"):
+        window.docks.bring_forward(name)
+        qtbot.wait(30)
+    for name in ("notices", "jobs", "timeline"):
+        window.docks.toggle(name)  # titles of docks come and go with their neighbours
+        qtbot.wait(30)
+    for panel in (window.recipe, window.library, window.devices):
+        for child in panel.findChildren(QWidget):
+            if child.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                child.deleteLater()
+                break
+    qtbot.wait(50)
+    assert [shiboken6.isValid(bar) for bar in bars] == [True, True, True]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QScrollArea, QTabBar, QWidget
 
 
@@ -29,13 +29,12 @@ def follow(before: QWidget, page: QWidget) -> QWidget:
 
 
 def _stops(page: QWidget) -> Iterator[QWidget]:
-    """What Tab stops at in a page, in its order; bars of tabs, which lead elsewhere, are passed over."""
-    widget = page.nextInFocusChain()
-    while widget is not None and widget is not page:
-        is_there = page.isAncestorOf(widget) and widget.isVisible() and widget.isEnabled()
-        if is_there and _takes_tab(widget) and not isinstance(widget, QTabBar):
+    """What Tab stops at in a page, as it is read; bars of tabs, which lead elsewhere, are passed over."""
+    inside = [each for each in page.findChildren(QWidget) if each.isVisible() and each.isEnabled()]
+    places = {each: each.mapTo(page, QPoint(0, 0)) for each in inside}
+    for widget in sorted(inside, key=lambda each: (places[each].y(), places[each].x())):
+        if _takes_tab(widget) and not isinstance(widget, QTabBar):
             yield widget
-        widget = widget.nextInFocusChain()
 
 
 def _takes_tab(widget: QWidget) -> bool:
