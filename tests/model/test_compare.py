@@ -192,7 +192,7 @@ def test_formats_precision_and_sizes_are_judged(tmp_path: Path) -> None:
     path = convolution(tmp_path / "a.onnx", batch=1)
     refused = check_job({"path": str(path), "target": "litert"}, tmp_path, Silent())
     assert refused["verdict"] == "does not run"
-    assert "Convert it to tflite" in refused["findings"][0]["remedy"]
+    assert "Convert it to TFLite" in refused["findings"][0]["remedy"]
     model = onnx.load(path)
     model.opset_import[0].version = 99
     onnx.save(model, tmp_path / "new.onnx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgestudio.wire.errors import DeviceError, RecipeError
-from tests.runtime.servers import mosquitto
+from tests.runtime.brokers import mosquitto
 from tests.studio.test_models import in_studio
 
 
