@@ -254,7 +254,7 @@ def test_a_failing_part_opens_as_a_model_that_fails_alike(desk: Desk, tmp_path: 
     desk.qtbot.waitUntil(lambda: len(desk.app.stores.reports.rows()) == 1, timeout=_LONG_MS)
     reports = desk.app.window.reports
     assert not reports.parts.isVisible(), "another format is no matter of a part"
-    assert "Convert it to tflite" in reports.table.model().index(0, 4).data()
+    assert "Convert it to TFLite" in reports.table.model().index(0, 4).data()
 
 
 def test_everything_is_exported_from_the_menu(desk: Desk, tmp_path: Path, monkeypatch: Any) -> None:
